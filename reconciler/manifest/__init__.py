@@ -1,0 +1,1 @@
+"""Bytes to objects or problems. Pure."""

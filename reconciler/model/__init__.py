@@ -1,0 +1,1 @@
+"""What users declare and what we saw: frozen data."""

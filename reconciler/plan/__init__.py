@@ -1,0 +1,1 @@
+"""(desired, observed, now) to a plan. Pure: no clock, randomness, disk, loop or root."""

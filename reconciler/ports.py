@@ -1,0 +1,187 @@
+"""What the control loop needs from the outside, as Protocols.
+
+Adapters (sources, runtimes) implement them and never see each other; the control
+loop and the API are written against them and never see an adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from reconciler.model.observed import Observed
+from reconciler.model.ref import Ref
+from reconciler.plan.steps import Step
+
+
+class Clock(Protocol):
+    """Wall clock time in seconds since the epoch, and waiting for it."""
+
+    def now(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFile:
+    """One manifest file. `path` is relative to the source's root, with `/`."""
+
+    path: str
+    content: bytes = field(repr=False)
+    modified_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """All manifest files of a source at one moment.
+
+    `unreadable` maps paths (files or folders) that exist and could not be read or were refused
+    (too big, a loop, leaves the folder) to one line of why. Nothing under them is taken as deleted.
+    `revision` is a hash of the content, or the commit.
+    """
+
+    revision: str
+    files: tuple[TreeFile, ...]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Where desired state comes from."""
+
+    name: str
+
+    async def load(self) -> Tree:
+        """Read everything. Raises TransientError(reason="SourceUnreadable") when the root
+        itself is gone or unreadable: then nothing may be concluded about deletions."""
+        ...
+
+    def changes(self) -> AsyncIterator[None]:
+        """Yield after something may have changed. Hints, merged; never the data."""
+        ...
+
+
+class Runtime(Protocol):
+    """What can run pods. Every step is idempotent and safe to run again after a kill."""
+
+    async def observe(self, ref: Ref | None = None) -> Observed:
+        """The world as it is, or only one pod of it. `images` is always whole."""
+        ...
+
+    async def execute(self, step: Step) -> str:
+        """Carry out one step; returns what to show of it in an event ("" for nothing).
+
+        Raises: TerminalError, TransientError or ConflictError with a known reason:
+        ErrImagePull, ErrImageNeverPull, InvalidImageName, CreateContainerConfigError,
+        CreateContainerError, RunContainerError, FailedCreatePodSandBox, HostPortConflict,
+        FailedMount, FailedKillPod, NoSpace.
+        """
+        ...
+
+    def events(self) -> AsyncIterator[Ref]:
+        """Refs of pods to which something happened: an exit, an OOM kill. Hints, as in Source."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go, and leave the containers running."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line (or part of one) that a container wrote."""
+
+    at: float  # seconds since the epoch
+    stream: str  # stdout | stderr
+    text: bytes  # without the newline when `complete`
+    complete: bool = True
+
+
+class ExecSession(Protocol):
+    """A command that runs inside a container."""
+
+    async def write(self, data: bytes) -> None: ...
+    async def close_stdin(self) -> None: ...
+    async def resize(self, columns: int, rows: int) -> None: ...
+    def output(self) -> AsyncIterator[tuple[int, bytes]]:
+        """(1 or 2, data) until both ends; with a tty all is 1."""
+        ...
+
+    async def wait(self) -> int:
+        """The exit code. Ends when the command has."""
+        ...
+
+    async def kill(self) -> None: ...
+
+
+class Containers(Protocol):
+    """Looking into running containers, for the API."""
+
+    def logs(
+        self,
+        container_id: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: float | None = None,
+    ) -> AsyncIterator[LogLine]:
+        """Raises: TerminalError(reason="NotFound")."""
+        ...
+
+    async def exec(
+        self, container_id: str, command: Sequence[str], *, tty: bool = False, stdin: bool = False
+    ) -> ExecSession:
+        """Raises: TerminalError(reason="NotFound") or TerminalError(reason="ExecFailed") with the runtime's words."""
+        ...
+
+    async def wait_exit(self, container_id: str) -> None:
+        """Return once the process of the container has ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image of the store. `id` is the digest of its config, `sha256:...`."""
+
+    id: str
+    references: tuple[str, ...]  # normalized; () is dangling
+    digest: str  # of the manifest
+    created_at: float
+    size_bytes: int  # of the blobs, compressed as they are stored
+    platform: str = "linux/amd64"
+
+
+class Images(Protocol):
+    """The image store."""
+
+    async def list(self) -> Sequence[Image]: ...
+
+    def load(self, archive: str, *, reference: str = "") -> AsyncIterator[str]:
+        """Take the images of a docker-archive or oci-archive file, or an OCI layout directory.
+        Yields progress lines; `loaded <reference>` for each image."""
+        ...
+
+    def pull(self, reference: str) -> AsyncIterator[str]:
+        """Fetch from a registry through skopeo. Yields progress lines."""
+        ...
+
+    def import_root(self, archive: str, reference: str) -> AsyncIterator[str]:
+        """Make a one-layer image of a root filesystem tarball (`docker import`)."""
+        ...
+
+    def build(
+        self,
+        context: str,
+        *,
+        reference: str,
+        dockerfile: str = "",
+        target: str = "",
+        build_args: Mapping[str, str] | None = None,
+        no_cache: bool = False,
+    ) -> AsyncIterator[str]:
+        """Build a Dockerfile through buildah into the store. Yields its output line by line.
+        Raises: TerminalError(reason="BuildFailed")."""
+        ...
+
+    async def remove(self, reference: str) -> Sequence[str]:
+        """Untag, and delete what no reference and no container needs. Returns lines of what was done."""
+        ...

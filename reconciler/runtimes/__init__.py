@@ -1,0 +1,1 @@
+"""What can run pods. Each runtime is blind to the others."""

@@ -1,0 +1,1 @@
+"""The network of pods: namespaces, links, addresses, and one nftables table."""
