@@ -16,10 +16,9 @@ from reconciler.plan.steps import Step
 
 
 class Clock(Protocol):
-    """Wall clock time in seconds since the epoch, and waiting for it."""
+    """Wall clock time in seconds since the epoch. Waiting is the event loop's."""
 
     def now(self) -> float: ...
-    async def sleep(self, seconds: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -59,7 +59,9 @@ class Telemetry:
         self.retries_total = Counter("workqueue_retries_total", "Refs taken again after a failure.", q, registry=r)
         # ours
         self.build_info = Gauge("reconciler_build_info", "1; what runs.", ["version", "python"], registry=r)
-        self.source_info = Gauge("reconciler_source_info", "1; the revision applied.", ["source", "revision"], registry=r)
+        self.source_info = Gauge(
+            "reconciler_source_info", "1; the revision applied.", ["source", "revision"], registry=r
+        )
         self.source_last_success = Gauge(
             "reconciler_source_last_success_timestamp_seconds", "When the source was last read.", ["source"], registry=r
         )
@@ -96,7 +98,11 @@ class Telemetry:
             "kubelet_pod_start_duration_seconds", "Declared to running.", buckets=BUCKETS, registry=r
         )
         self.pod_worker_seconds = Histogram(
-            "kubelet_pod_worker_duration_seconds", "Length of a pod's pass.", ["operation_type"], buckets=BUCKETS, registry=r
+            "kubelet_pod_worker_duration_seconds",
+            "Length of a pod's pass.",
+            ["operation_type"],
+            buckets=BUCKETS,
+            registry=r,
         )
         self.relist_seconds = Histogram(
             "kubelet_pleg_relist_duration_seconds", "Length of a relist.", buckets=BUCKETS, registry=r

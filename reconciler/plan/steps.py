@@ -139,9 +139,7 @@ class Step:
     after: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        shown = ", ".join(
-            f"{f.name}={getattr(self.action, f.name)!r}" for f in fields(self.action) if f.repr
-        )
+        shown = ", ".join(f"{f.name}={getattr(self.action, f.name)!r}" for f in fields(self.action) if f.repr)
         return f"{list(self.after)} -> #{self.number} {type(self.action).__name__}({shown}), {self.why}"
 
 

@@ -1,0 +1,165 @@
+"""A world in memory: what `--dry-run` and the tests of the loop run on.
+
+It keeps the promises of ports.Runtime, and it can be hurt the way a real machine can:
+processes that exit, containers removed or paused behind our back, destroyed sandboxes, failing steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from reconciler.errors import ReconcilerError, TerminalError
+from reconciler.model.observed import Observed, SeenContainer, SeenPod, SeenSandbox, State
+from reconciler.model.ref import Ref
+from reconciler.model.sandbox import Files
+from reconciler.plan.hashing import volume_hash
+from reconciler.plan.steps import (
+    CreateContainer,
+    CreateSandbox,
+    PullImage,
+    RemoveContainer,
+    RemoveSandbox,
+    RestoreLimits,
+    ResumeContainer,
+    StartContainer,
+    Step,
+    StopContainer,
+    UpdateVolume,
+)
+from reconciler.ports import Clock
+
+
+class FakeRuntime:
+    """Implements ports.Runtime. `images` is what its store holds, `registry` what can be pulled."""
+
+    def __init__(self, clock: Clock, *, seconds_per_step: float = 0.0) -> None:
+        self._clock = clock
+        self._seconds_per_step = seconds_per_step
+        self._sandboxes: dict[str, tuple[Ref, SeenSandbox]] = {}
+        self._containers: dict[str, tuple[Ref, SeenContainer]] = {}
+        self._events: asyncio.Queue[Ref] = asyncio.Queue()
+        self._next_address = 2
+        self.images: dict[str, str] = {}
+        self.registry: dict[str, str] = {}
+        self.done: list[Step] = []
+        self.fail: Callable[[Step], ReconcilerError | None] = lambda step: None
+
+    async def observe(self, ref: Ref | None = None) -> Observed:
+        pods: dict[Ref, SeenPod] = {}
+        for owner, sandbox in self._sandboxes.values():
+            if ref is None or owner == ref:
+                pods[owner] = SeenPod(owner, sandbox)
+        for owner, container in self._containers.values():
+            if ref is None or owner == ref:
+                pod = pods.get(owner) or SeenPod(owner)
+                pods[owner] = replace(pod, containers=(*pod.containers, container))
+        return Observed(MappingProxyType(pods), MappingProxyType(self.images))
+
+    async def execute(self, step: Step) -> str:
+        if self._seconds_per_step:
+            await asyncio.sleep(self._seconds_per_step)
+        error = self.fail(step)
+        if error is not None:
+            raise error
+        self.done.append(step)
+        match step.action:
+            case PullImage(image=image):
+                return self._pull(image)
+            case CreateSandbox():
+                self._create_sandbox(step.action)
+            case UpdateVolume():
+                self._update_volume(step.action)
+            case CreateContainer():
+                self._create_container(step.action)
+            case StartContainer(id=identity):
+                self._change(identity, state=State.RUNNING, started_at=self._clock.now(), pid=1)
+            case StopContainer(id=identity):
+                if identity in self._containers and self._containers[identity][1].state is State.RUNNING:
+                    self._exit(identity, 143)
+            case ResumeContainer(id=identity):
+                self._change(identity, state=State.RUNNING)
+            case RestoreLimits(id=identity):
+                self._change(identity, limits_drifted=False)
+            case RemoveContainer(id=identity):
+                self._containers.pop(identity, None)
+            case RemoveSandbox(id=identity):
+                self._sandboxes.pop(identity, None)
+        return ""
+
+    async def events(self) -> AsyncIterator[Ref]:
+        while True:
+            yield await self._events.get()
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+
+    # What happens to a real machine
+
+    def exit(self, container_id: str, code: int) -> None:
+        """The process of a container ends, and the runtime notices."""
+        self._exit(container_id, code)
+        self._events.put_nowait(self._containers[container_id][0])
+
+    def change(self, container_id: str, **fields: object) -> None:
+        """Somebody does something to a container behind our back."""
+        self._change(container_id, **fields)
+
+    def break_sandbox(self, sandbox_id: str, fault: str) -> None:
+        """Somebody destroys what a sandbox is made of."""
+        ref, sandbox = self._sandboxes[sandbox_id]
+        self._sandboxes[sandbox_id] = (ref, replace(sandbox, fault=fault))
+
+    def containers(self) -> Mapping[str, SeenContainer]:
+        """All containers by id."""
+        return {identity: container for identity, (_, container) in self._containers.items()}
+
+    # Inside
+
+    def _pull(self, image: str) -> str:
+        if image not in self.registry:
+            raise TerminalError(f"{image}: manifest unknown", reason="ErrImagePull")
+        self.images[image] = self.registry[image]
+        return "in 0s"
+
+    def _create_sandbox(self, action: CreateSandbox) -> None:
+        volumes = {v.name: volume_hash(v) for v in action.config.volumes if isinstance(v, Files)}
+        address = f"10.0.{self._next_address // 256}.{self._next_address % 256}"
+        self._next_address += 1
+        sandbox = SeenSandbox(
+            action.id, action.spec_hash, action.attempt, self._clock.now(), (address,), MappingProxyType(volumes)
+        )
+        self._sandboxes[action.id] = (action.config.pod, sandbox)
+
+    def _update_volume(self, action: UpdateVolume) -> None:
+        ref, sandbox = self._sandboxes[action.sandbox_id]
+        hashes = {**sandbox.volume_hashes, action.name: action.volume_hash}
+        self._sandboxes[action.sandbox_id] = (ref, replace(sandbox, volume_hashes=MappingProxyType(hashes)))
+
+    def _create_container(self, action: CreateContainer) -> None:
+        if action.sandbox_id not in self._sandboxes:
+            raise TerminalError(f"no sandbox {action.sandbox_id}", reason="CreateContainerError")
+        container = SeenContainer(
+            id=action.id,
+            name=action.config.name,
+            sandbox_id=action.sandbox_id,
+            spec_hash=action.spec_hash,
+            state=State.CREATED,
+            attempt=action.attempt,
+            backoff_level=action.backoff_level,
+            image=action.config.image,
+            image_id=self.images.get(action.config.image, ""),
+            created_at=self._clock.now(),
+        )
+        self._containers[action.id] = (action.pod, container)
+
+    def _exit(self, container_id: str, code: int) -> None:
+        self._change(container_id, state=State.EXITED, exit_code=code, finished_at=self._clock.now(), pid=None)
+
+    def _change(self, container_id: str, **fields: object) -> None:
+        if container_id not in self._containers:
+            raise TerminalError(f"no container {container_id}", reason="NotFound")
+        ref, container = self._containers[container_id]
+        self._containers[container_id] = (ref, replace(container, **fields))  # type: ignore[arg-type]
