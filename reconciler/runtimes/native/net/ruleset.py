@@ -1,0 +1,109 @@
+"""Our nftables table as text: masquerading, host ports, and what pods may not reach. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network
+
+from reconciler.errors import ConflictError, TerminalError
+from reconciler.model.sandbox import Port
+
+Published = Mapping[str, tuple[IPv4Address, tuple[Port, ...]]]
+"""Sandbox id -> its address and its host ports."""
+
+
+def render(table: str, bridge: str, pod_cidr: IPv4Network, published: Published) -> str:
+    """Input for `nft -f -` that replaces the whole table in one transaction.
+
+    The same inputs give the same text. A host port with an IPv6 `host_ip` gets no rule: `admit` refuses it.
+    Source: nft(8). `add` first makes `delete` safe when the table is absent.
+    """
+    host_ports = "\n".join(f"\t\t{rule}" for rule in _host_ports(published))
+    return f"""\
+add table ip {table}
+delete table ip {table}
+table ip {table} {{
+	chain guard {{
+		type filter hook prerouting priority raw; policy accept;
+		iifname "{bridge}" ip daddr 127.0.0.0/8 drop
+	}}
+	chain prerouting {{
+		type nat hook prerouting priority dstnat; policy accept;
+		fib daddr type local jump hostports
+	}}
+	chain output {{
+		type nat hook output priority -100; policy accept;
+		fib daddr type local jump hostports
+	}}
+	chain postrouting {{
+		type nat hook postrouting priority srcnat; policy accept;
+		oifname != "{bridge}" ip saddr {pod_cidr} ip daddr != {pod_cidr} masquerade
+		oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
+		oifname "{bridge}" ip saddr {pod_cidr} ct status dnat masquerade
+	}}
+	chain hostports {{
+{host_ports}
+	}}
+}}
+"""
+
+
+def render_removal(table: str) -> str:
+    """Input for `nft -f -` after which there is no table of ours, whether there was one or not."""
+    return f"add table ip {table}\ndelete table ip {table}\n"
+
+
+def admit(ports: Iterable[Port], published: Published) -> None:
+    """Refuse host ports that another sandbox has, or that cannot be published.
+
+    `published` is without the sandbox that asks.
+    Raises: ConflictError(reason="HostPortConflict"), TerminalError(reason="FailedCreatePodSandBox").
+    """
+    taken = {
+        (other.host_port, other.protocol, _host_address(other)): sandbox_id
+        for sandbox_id, (_, others) in sorted(published.items())
+        for other in others
+    }
+    for port in ports:
+        wanted = _host_address(port)
+        if wanted is None:
+            raise TerminalError(
+                f"hostPort {port.host_port}: hostIP {port.host_ip!r} is not an IPv4 address, and pods have only those",
+                reason="FailedCreatePodSandBox",
+            )
+        for (number, protocol, address), sandbox_id in taken.items():
+            if (number, protocol) == (port.host_port, port.protocol) and (
+                address == wanted or _ANY in (address, wanted)
+            ):
+                raise ConflictError(
+                    f"hostPort {port.host_port}/{port.protocol} is published by sandbox {sandbox_id}: "
+                    "give one of them another hostPort or hostIP",
+                    reason="HostPortConflict",
+                )
+
+
+_ANY = IPv4Address(0)
+
+
+def _host_address(port: Port) -> IPv4Address | None:
+    if port.host_ip in ("", "::"):
+        return _ANY
+    try:
+        return IPv4Address(port.host_ip)
+    except ValueError:
+        return None
+
+
+def _host_ports(published: Published) -> Iterator[str]:
+    """One rule a port, those of one address before those of every address."""
+    rules: list[tuple[bool, int, str, IPv4Address, str, IPv4Address, int]] = []
+    for sandbox_id, (address, ports) in published.items():
+        for port in ports:
+            where = _host_address(port)
+            if where is not None:
+                rules.append(
+                    (where == _ANY, port.host_port, port.protocol, where, sandbox_id, address, port.container_port)
+                )
+    for everywhere, host_port, protocol, where, _, address, container_port in sorted(rules):
+        here = "" if everywhere else f"ip daddr {where} "
+        yield f"{here}{protocol.lower()} dport {host_port} dnat to {address}:{container_port}"
