@@ -102,7 +102,9 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of the store. `record` is the last state of what was deleted."""
+    """One change of the store. `record` is the last state of what was deleted; `previous` what was before,
+    so that a watch by labels can tell when an object begins or ceases to be one of those it shows."""
 
     type: str  # ADDED | MODIFIED | DELETED
     record: Record | EventRecord
+    previous: Record | EventRecord | None = None
