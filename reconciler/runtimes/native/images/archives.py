@@ -1,0 +1,105 @@
+"""What images a file or directory holds that somebody wants loaded.
+
+skopeo copies one image at a time, and must be told which.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reconciler.errors import TerminalError
+from reconciler.model.reference import normalize
+from reconciler.runtimes.native.images.spec import REF_NAME, Descriptor, InvalidImage, parse_index
+
+_CONTAINERD_NAME = "io.containerd.image.name"  # the whole name, where ref.name has the tag only
+_MAX_DOCUMENT_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """One image of an archive: `source` in skopeo's syntax, its names normalized (none is possible)."""
+
+    source: str
+    names: tuple[str, ...]
+
+
+def find_images(path: Path) -> tuple[Packed, ...]:
+    """The images in a docker-archive or oci-archive file (compressed or not) or an OCI layout directory. Blocks.
+
+    Raises: TerminalError(reason="InvalidImage"), which names `path`.
+    """
+    try:
+        if path.is_dir():
+            content: Mapping[str, bytes] = {"index.json": (path / "index.json").read_bytes()}
+        else:
+            content = _documents_of_tar(path)
+        if "manifest.json" in content:
+            return _of_docker(path, content["manifest.json"])
+        if "index.json" in content:
+            return _of_oci("oci" if path.is_dir() else "oci-archive", path, content["index.json"])
+    except FileNotFoundError as error:
+        raise TerminalError(f"{path}: {error.filename} does not exist", reason="InvalidImage") from None
+    except OSError as error:
+        raise TerminalError(f"{path}: cannot be read: {error.strerror}", reason="InvalidImage") from None
+    except (tarfile.TarError, EOFError, InvalidImage) as error:
+        raise TerminalError(f"{path}: not an image archive: {error}", reason="InvalidImage") from None
+    raise TerminalError(
+        f"{path}: neither manifest.json nor index.json is in it: not an image archive "
+        "(a root filesystem becomes an image with `reconciler import`)",
+        reason="InvalidImage",
+    )
+
+
+def _documents_of_tar(path: Path) -> Mapping[str, bytes]:
+    """The two files that say what is inside; stops at the first that decides."""
+    found: dict[str, bytes] = {}
+    with tarfile.open(path, "r:*") as archive:
+        for member in archive:
+            name = member.name.removeprefix("./")
+            if name in ("manifest.json", "index.json") and member.isreg() and member.size <= _MAX_DOCUMENT_BYTES:
+                file = archive.extractfile(member)
+                assert file is not None
+                found[name] = file.read()
+                if name == "manifest.json":
+                    break
+    return found
+
+
+def _of_docker(path: Path, content: bytes) -> tuple[Packed, ...]:
+    try:
+        images = json.loads(content)
+        names = [tuple(normalize(tag) for tag in image.get("RepoTags") or ()) for image in images]
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        raise InvalidImage("its manifest.json is not one of docker's") from None
+    return tuple(Packed(f"docker-archive:{path}:@{index}", n) for index, n in enumerate(names))
+
+
+def _of_oci(transport: str, path: Path, content: bytes) -> tuple[Packed, ...]:
+    entries = parse_index(content)
+    packed: dict[str, Packed] = {}
+    for entry in entries:
+        names = _oci_names(entry)
+        ref_name = entry.annotations.get(REF_NAME, "")
+        if not ref_name and len(entries) > 1:
+            raise InvalidImage("it holds several images, and not all have a name")
+        seen = packed.get(entry.digest)
+        if seen:
+            packed[entry.digest] = Packed(seen.source, seen.names + names)
+        else:
+            packed[entry.digest] = Packed(f"{transport}:{path}" + (f":{ref_name}" if ref_name else ""), names)
+    return tuple(packed.values())
+
+
+def _oci_names(entry: Descriptor) -> tuple[str, ...]:
+    name: Any = entry.annotations.get(_CONTAINERD_NAME) or entry.annotations.get(REF_NAME, "")
+    if not any(mark in name for mark in ":/@"):
+        return ()  # a tag without a repository is no name
+    try:
+        return (normalize(name),)
+    except ValueError:
+        return ()

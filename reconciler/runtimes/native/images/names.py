@@ -1,0 +1,57 @@
+"""Which name means which image: edits of the list in index.json. Pure.
+
+A name is an annotation of an entry, in full ("docker.io/library/web:1"). An image has an entry
+for each of its names; one that lost its last name keeps an entry without any (dangling).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from reconciler.model.reference import normalize
+from reconciler.runtimes.native.images.spec import REF_NAME, Descriptor
+
+Entries = Sequence[Descriptor]
+
+
+def name_of(entry: Descriptor) -> str:
+    """The entry's name, normalized: others who write into the layout may use the short form. "" without one."""
+    try:
+        return normalize(entry.annotations[REF_NAME])
+    except (KeyError, ValueError):
+        return ""
+
+
+def give_names(entries: Entries, image: Descriptor, names: Iterable[str]) -> list[Descriptor]:
+    """`image` gets `names` (normalized); an image that had one of them keeps its others, or dangles."""
+    bare = _unnamed(image)
+    named = [replace(bare, annotations={**bare.annotations, REF_NAME: name}) for name in dict.fromkeys(names)]
+    taken = {name_of(entry) for entry in named}
+    kept = [_unnamed(entry) if name_of(entry) in taken else entry for entry in entries]
+    return _without_idle([*kept, *(named or [bare])])
+
+
+def take_name(entries: Entries, name: str, *, keep: bool) -> list[Descriptor]:
+    """No image has `name` any more. One that had no other dangles when `keep`, and is off the list otherwise."""
+    kept = [entry for entry in entries if name_of(entry) != name]
+    if keep:
+        kept += [_unnamed(entry) for entry in entries if name_of(entry) == name]
+    return _without_idle(kept)
+
+
+def _unnamed(entry: Descriptor) -> Descriptor:
+    return replace(entry, annotations={k: v for k, v in entry.annotations.items() if k != REF_NAME})
+
+
+def _without_idle(entries: Entries) -> list[Descriptor]:
+    """Drop nameless entries of images that have a name, and all but one of the others."""
+    named = {entry.digest for entry in entries if REF_NAME in entry.annotations}
+    result: list[Descriptor] = []
+    for entry in entries:
+        if REF_NAME not in entry.annotations:
+            if entry.digest in named:
+                continue
+            named.add(entry.digest)
+        result.append(entry)
+    return result

@@ -1,0 +1,360 @@
+"""The image store: what references there are, what they mean, and their layers ready to be mounted.
+
+An OCI image layout in `<state_dir>/images`, which skopeo and others can read, and unpacked
+layers in `<state_dir>/layers`. Whatever is interrupted leaves blobs nobody names, which the
+next sweep removes; a name is given in one rename, after all it needs is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from reconciler.errors import TerminalError, TransientError
+from reconciler.model.reference import familiar, normalize
+from reconciler.ports import Image, Images
+from reconciler.runtimes.native.images import names, transport
+from reconciler.runtimes.native.images.archives import find_images
+from reconciler.runtimes.native.images.flight import Feed, Flights
+from reconciler.runtimes.native.images.layout import Layout, Stamp
+from reconciler.runtimes.native.images.packroot import pack_root
+from reconciler.runtimes.native.images.spec import (
+    Config,
+    DamagedBlob,
+    Descriptor,
+    InvalidImage,
+    Manifest,
+    chain_ids,
+    choose_platform,
+    parse_config,
+    parse_index,
+    parse_manifest,
+)
+from reconciler.runtimes.native.images.staging import Staging, remove_abandoned
+from reconciler.runtimes.native.images.unpack import Layer, LayerStore
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+_ARCHITECTURE = _ARCHITECTURES.get(platform.machine(), platform.machine())
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An image that can be mounted. `id` is the digest of its config, `digest` of its manifest,
+    `config` the OCI image config, `layers` directories for overlayfs, bottom first."""
+
+    id: str
+    digest: str
+    config: Mapping[str, Any]
+    layers: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PullResult:
+    """What a pull took. `bytes` are those that came over the wire: 0 when all was there."""
+
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An image as its documents describe it."""
+
+    digest: str
+    manifest: Manifest
+    config: Config
+
+    @property
+    def id(self) -> str:
+        return self.manifest.config.digest
+
+    def layers(self, layout: Layout) -> tuple[Layer, ...]:
+        return tuple(
+            Layer(chain_id, layout.blob_path(blob.digest), blob.digest, diff_id)
+            for chain_id, blob, diff_id in zip(
+                chain_ids(self.config.diff_ids), self.manifest.layers, self.config.diff_ids, strict=True
+            )
+        )
+
+
+class ImageStore(Images):
+    """The images of one instance. Use from one event loop; other processes may use the same directory."""
+
+    def __init__(self, state_dir: Path, *, in_use: Callable[[], Set[str]] = frozenset) -> None:
+        """`in_use()` gives the ids of images that containers stand on: nothing of them is ever deleted."""
+        self.layout = Layout(state_dir / "images")
+        self.layers = LayerStore(state_dir / "layers")
+        self._in_use = in_use
+        self._known: dict[str, _Known] = {}
+        self._damaged: set[str] = set()
+        self._references: tuple[Stamp, Mapping[str, str]] | None = None
+        self._pulls: Flights[PullResult] = Flights()
+        self._feeds: dict[str, Feed] = {}
+        self._sweep_due = False
+
+    @classmethod
+    async def open(cls, state_dir: Path, *, in_use: Callable[[], Set[str]] = frozenset) -> ImageStore:
+        """Open the store, made when it is not there, and remove what killed processes left half done."""
+        store = cls(state_dir, in_use=in_use)
+        await asyncio.to_thread(store.layout.ensure)
+        await asyncio.to_thread(remove_abandoned, store.layout.staging)
+        await asyncio.to_thread(store.layers.ensure)
+        await store._sweep()
+        return store
+
+    async def aclose(self) -> None:
+        """Stop what is under way; nothing of it stays but whole blobs."""
+        await self._pulls.aclose()
+        await self.layers.aclose()
+
+    def references(self) -> Mapping[str, str]:
+        """Every reference in the store, normalized, and the id of its image. Cheap: one stat(2)
+        while nobody changed the store."""
+        stamp = self.layout.stamp()
+        if self._references is None or self._references[0] != stamp:
+            found: dict[str, str] = {}
+            for entry in self.layout.entries():
+                name = names.name_of(entry)
+                if name and entry.digest not in self._damaged:
+                    with contextlib.suppress(InvalidImage):  # then it is as good as not there
+                        found[name] = self._read(entry).id
+            self._references = (stamp, MappingProxyType(found))
+        return self._references[1]
+
+    async def resolve(self, reference: str) -> Resolved:
+        """The image of a normalized reference (or of an id), its layers unpacked.
+
+        Raises: TransientError(reason="ErrImageNeverPull") when it is not in the store, InvalidImage
+        (reason="ErrImagePull") when it is damaged or cannot be unpacked, TransientError(reason="NoSpace").
+        """
+        known = self._find(reference)
+        if known is None:
+            raise TransientError(
+                f"image {familiar(reference)!r} is not in the store: load, build or pull it", reason="ErrImageNeverPull"
+            )
+        layers = known.layers(self.layout)
+        paths = tuple(self.layers.layer_path(layer.chain_id) for layer in layers)
+        if not all(path.is_dir() for path in paths):
+            async with self._content():
+                try:
+                    paths = await self.layers.ensure_layers(layers)
+                except DamagedBlob:
+                    self._damaged.add(known.digest)
+                    self._references = None
+                    raise
+        return Resolved(known.id, known.digest, known.config.value, paths)
+
+    async def pull_image(self, reference: str) -> PullResult:
+        """Fetch a reference from its registry and unpack it, even if there is one of that name.
+        Callers that want the same one at the same time share one pull.
+
+        Raises: TerminalError(reason="InvalidImageName"), TransientError(reason="ErrImagePull" or "NoSpace"), HostError.
+        """
+        return await asyncio.shield(self._join_pull(_checked_name(reference)))
+
+    async def pull(self, reference: str) -> AsyncIterator[str]:
+        """See `Images.pull`; raises what `pull_image` does."""
+        name = _checked_name(reference)
+        task = self._join_pull(name)
+        async for line in self._feeds[name].follow(task):
+            yield line
+        result = await asyncio.shield(task)
+        yield f"pulled {familiar(name)} in {result.seconds:.1f} s, {result.bytes} bytes"
+
+    async def load(self, archive: str, *, reference: str = "") -> AsyncIterator[str]:
+        """See `Images.load`. `reference` names the image of an archive that has one.
+
+        Raises: TerminalError(reason="InvalidImage" or "InvalidImageName"), TransientError(reason="NoSpace"), HostError.
+        """
+        path = Path(archive)
+        given = (_checked_name(reference),) if reference else ()
+        packed = await asyncio.to_thread(find_images, path)
+        if given and len(packed) != 1:
+            raise TerminalError(f"{path}: holds {len(packed)} images; a name fits one", reason="InvalidImageName")
+        for image in packed:
+            what = f"loading {path}"
+            async with self._content(), self._staging() as staging:
+                async for line in transport.copy_from_file(image.source, self.layout.blobs, staging, what=what):
+                    yield line
+                known = await self._take(staging, given or image.names)
+            for name in given or image.names or (known.id,):
+                yield f"loaded {familiar(name)}"
+
+    async def import_root(self, archive: str, reference: str) -> AsyncIterator[str]:
+        """See `Images.import_root`.
+
+        Raises: TerminalError(reason="InvalidImage" or "InvalidImageName"), TransientError(reason="NoSpace"), HostError.
+        """
+        name = _checked_name(reference)
+        yield f"importing {archive}"
+        async with self._content(), self._staging() as staging:
+            await asyncio.to_thread(
+                pack_root, Path(archive), self.layout, staging, architecture=_ARCHITECTURE, now=time.time()
+            )
+            await self._take(staging, (name,))
+        yield f"loaded {familiar(name)}"
+
+    async def list(self) -> Sequence[Image]:
+        """See `Images.list`: newest first."""
+        return await asyncio.to_thread(self._list)
+
+    async def remove(self, reference: str) -> Sequence[str]:
+        """See `Images.remove`. Raises: TerminalError(reason="NotFound" or "InvalidImageName")."""
+        name = _checked_name(reference)
+        image_id = self.references().get(name)
+        if image_id is None:
+            raise TerminalError(f"image {familiar(name)!r} is not in the store", reason="NotFound")
+        used = image_id in self._in_use()
+        await asyncio.to_thread(self.layout.update, partial(names.take_name, name=name, keep=used))
+        done = [f"untagged {familiar(name)}"]
+        if used:
+            done.append(f"kept {image_id}: a container uses it")
+        elif image_id not in self.references().values():
+            done.append(f"deleted {image_id}")
+            await self._sweep()
+        return done
+
+    def _join_pull(self, name: str) -> asyncio.Task[PullResult]:
+        def start() -> Coroutine[Any, Any, PullResult]:
+            self._feeds[name] = Feed()
+            return self._pull(name, self._feeds[name])
+
+        return self._pulls.join(name, start)
+
+    async def _pull(self, name: str, feed: Feed) -> PullResult:
+        started, started_ns = time.monotonic(), time.time_ns()
+        async with self._content(), self._staging() as staging:
+            async for line in transport.copy_from_registry(name, self.layout.blobs, staging):
+                feed.say(line)
+            known = await self._take(staging, (name,))
+        fetched = await asyncio.to_thread(self._bytes_since, known, started_ns)
+        return PullResult(time.monotonic() - started, fetched)
+
+    async def _take(self, staging: Staging, given: Iterable[str]) -> _Known:
+        """Give the image in a staging directory its names, once it is unpacked: what has a name can run."""
+        (entry,) = parse_index((staging.path / "index.json").read_bytes())
+        known = self._read(entry)
+        self._damaged.discard(known.digest)
+        await self.layers.ensure_layers(known.layers(self.layout))
+        await asyncio.to_thread(self.layout.update, partial(names.give_names, image=entry, names=tuple(given)))
+        self._references = None  # a damaged one may be whole again under the same index
+        return known
+
+    def _find(self, reference: str) -> _Known | None:
+        for entry in self.layout.entries():
+            if names.name_of(entry) == reference:
+                return self._read(entry)
+        if reference.startswith("sha256:"):
+            for entry in self.layout.entries():
+                if (known := self._read(entry)).id == reference:
+                    return known
+        return None
+
+    def _read(self, entry: Descriptor) -> _Known:
+        """Raises: InvalidImage."""
+        known = self._known.get(entry.digest)
+        if known is None:
+            chosen = entry
+            if entry.is_index:
+                chosen = choose_platform(parse_index(self.layout.read_document(entry.digest)), _ARCHITECTURE)
+            manifest = parse_manifest(self.layout.read_document(chosen.digest))
+            config = parse_config(self.layout.read_document(manifest.config.digest))
+            if len(config.diff_ids) != len(manifest.layers):
+                raise InvalidImage(
+                    f"the image has {len(manifest.layers)} layers, and its config speaks of {len(config.diff_ids)}"
+                )
+            known = self._known[entry.digest] = _Known(entry.digest, manifest, config)
+        return known
+
+    def _list(self) -> Sequence[Image]:
+        found: dict[str, Image] = {}
+        for entry in self.layout.entries():
+            with contextlib.suppress(InvalidImage):
+                known = self._read(entry)
+                seen = found.get(known.id)
+                name = names.name_of(entry)
+                found[known.id] = Image(
+                    id=known.id,
+                    references=(*(seen.references if seen else ()), *((name,) if name else ())),
+                    digest=known.digest,
+                    created_at=known.config.created_at,
+                    size_bytes=known.manifest.config.size_bytes + sum(b.size_bytes for b in known.manifest.layers),
+                    platform=known.config.platform,
+                )
+        return sorted(found.values(), key=lambda image: (-image.created_at, image.id))
+
+    def _bytes_since(self, known: _Known, since_ns: int) -> int:
+        """Sizes of the blobs that appeared after `since_ns`."""
+        total = 0
+        for blob in (known.manifest.config, *known.manifest.layers):
+            with contextlib.suppress(FileNotFoundError):
+                seen = self.layout.blob_path(blob.digest).stat()
+                total += seen.st_size if seen.st_ctime_ns >= since_ns else 0
+        return total
+
+    @contextlib.asynccontextmanager
+    async def _content(self) -> AsyncIterator[None]:
+        """Blobs and layers are safe from a sweep; one that was put off comes after."""
+        with contextlib.ExitStack() as stack:
+            await asyncio.to_thread(stack.enter_context, self.layout.shared_content())
+            yield
+        if self._sweep_due:
+            await self._sweep()
+
+    @contextlib.asynccontextmanager
+    async def _staging(self) -> AsyncIterator[Staging]:
+        staging = await asyncio.to_thread(Staging, self.layout.staging)
+        try:
+            yield staging
+        finally:
+            await asyncio.to_thread(staging.close)
+
+    async def _sweep(self) -> None:
+        """Delete blobs and layers that no entry of the index and no container needs."""
+        in_use = frozenset(self._in_use())
+        self._sweep_due = not await asyncio.to_thread(self._sweep_now, in_use)
+
+    def _sweep_now(self, in_use: Set[str]) -> bool:
+        """Mark and sweep, if nobody works with the blobs. Returns: whether it was done."""
+        with self.layout.sole_content() as alone:
+            if alone:
+                blobs, chains = self._needed(in_use)
+                for blob in os.scandir(self.layout.blobs / "sha256"):
+                    if blob.name not in blobs:
+                        os.unlink(blob.path)
+                for chain_id in self.layers.chain_ids() - chains:
+                    self.layers.remove(chain_id)
+            return alone
+
+    def _needed(self, in_use: Set[str]) -> tuple[set[str], set[str]]:
+        """The blobs (hex) and chain ids that must stay."""
+        digests: set[str] = set(in_use)
+        chains: set[str] = set()
+        for entry in self.layout.entries():
+            digests.add(entry.digest)
+            with contextlib.suppress(InvalidImage):
+                known = self._read(entry)
+                digests |= {known.manifest.config.digest, *(blob.digest for blob in known.manifest.layers)}
+                chains |= set(chain_ids(known.config.diff_ids))
+                if entry.is_index:
+                    digests |= {part.digest for part in parse_index(self.layout.read_document(entry.digest))}
+        for image_id in in_use:
+            with contextlib.suppress(InvalidImage):
+                chains |= set(chain_ids(parse_config(self.layout.read_document(image_id)).diff_ids))
+        return {digest.removeprefix("sha256:") for digest in digests}, chains
+
+
+def _checked_name(reference: str) -> str:
+    try:
+        return normalize(reference)
+    except ValueError as error:
+        raise TerminalError(str(error), reason="InvalidImageName") from None
