@@ -51,14 +51,3 @@ class Problem:
 def errors(problems: Iterable[Problem]) -> list[Problem]:
     """Those that refuse something."""
     return [p for p in problems if p.severity is Severity.ERROR]
-
-
-def path_text(location: Iterable[str | int]) -> str:
-    """A field path as Kubernetes writes it: spec.containers[0].image, metadata.labels[app.kubernetes.io/name]."""
-    text = ""
-    for part in location:
-        if isinstance(part, int) or "." in part or "/" in part or not part:
-            text += f"[{part}]"
-        else:
-            text += f".{part}" if text else part
-    return text

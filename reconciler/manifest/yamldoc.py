@@ -23,6 +23,8 @@ from reconciler.manifest.problems import Problem, Severity
 from reconciler.manifest.yamlerror import TEMPLATE, explain, is_template
 from reconciler.manifest.yamltree import Allowance, Composer, Location, Refused
 
+__all__ = ["MAX_BYTES", "Document", "Location", "line_of", "parse", "too_big"]
+
 MAX_BYTES = 10_000_000  # a file of this size and more is refused; the API server takes 3 MiB an object
 MAX_DOCUMENTS = 10_000
 MAX_PROBLEMS = 100
@@ -75,7 +77,8 @@ def parse(content: bytes, file: str) -> tuple[list[Document], list[Problem]]:
     except UnicodeDecodeError as error:
         return [], [Problem(file, _line_at(content[: error.start].decode()), "", _not_utf8(content))]
     if bad := _FORBIDDEN.search(text):
-        message = f"the control character U+{ord(bad[0]):04X} is not allowed; remove it"
+        what = "invisible byte order mark" if bad[0] == "\ufeff" else "control character"
+        message = f"the {what} U+{ord(bad[0]):04X} is not allowed here; remove it"
         return [], [Problem(file, _line_at(text, bad.start()), "", message)]
     reading = _Reading(file)
     for number, (first_line, chunk) in enumerate(_chunks(text)):

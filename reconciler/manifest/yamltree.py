@@ -12,13 +12,13 @@ from typing import Any, cast
 
 import yaml
 
-from reconciler.manifest.problems import path_text
 from reconciler.manifest.yamlscalar import jsonable, key_text, resolve_plain, resolve_tagged
 
 Location = tuple[str | int, ...]
+"""A place in a document: keys and indices, from the root."""
 
 MAX_DEPTH = 200  # a CRD's schema, the deepest in practice, has about 50
-MAX_NODES = 1_000_000
+MAX_NODES = 500_000
 MAX_ALIASED_NODES = 400_000  # what go-yaml lets aliases add to a document of any size
 MAX_ALIASED_CHARACTERS = 10_000_000
 
@@ -33,6 +33,19 @@ Marks = int | tuple[int, "dict[str, Marks] | list[Marks]"]
 def line_of_marks(marks: Marks) -> int:
     """The line of the value itself."""
     return marks if isinstance(marks, int) else marks[0]
+
+
+def path_text(location: Location) -> str:
+    """`spec.containers[0].image`; keys that are no plain words stand in brackets."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part.replace("-", "").replace("_", "").isalnum():
+            path += f".{part}" if path else part
+        else:
+            path += f"[{part}]"
+    return path
 
 
 class Lines(Mapping[Location, int]):
@@ -219,7 +232,7 @@ class Composer:
             self._root = node
             return
         parent = self._open[-1]
-        parent.height = max(parent.height, node.height)
+        parent.height = max(parent.height, node.height - (parent.key is _MERGE))  # what is merged stands one level up
         if isinstance(parent.value, list):
             parent.value.append(node.value)
             parent.marks.append(node.marks)
