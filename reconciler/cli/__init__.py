@@ -19,6 +19,7 @@ from reconciler.errors import HostError, ReconcilerError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
+CANNOT = ("HostUnfit", "DaemonGone", "InstanceLocked")  # reasons of errors, also of those that came through the API
 
 
 class Verb(NamedTuple):
@@ -140,7 +141,7 @@ def explain(error: BaseException) -> tuple[str, int]:
         case HostError():
             return f"Error: {error}", 3
         case ReconcilerError():
-            return f"Error: {error}", 3 if error.reason in ("Unavailable", "Unreachable") else 1
+            return f"Error: {error}", 3 if error.reason in CANNOT else 1
         case OSError():
             what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             return f"Error: {what}", 3

@@ -8,11 +8,26 @@ from typing import Any
 import click
 
 GAP = 3
-_CALM = {"Running", "Active", "Up", "Succeeded", "Completed", "running", "Normal"}
-_BUSY = {"Pending", "ContainerCreating", "Terminating", "PodInitializing", "NotReady", "created", "paused", "Warning"}
+_CALM = {"Running", "Active", "Available", "Up", "Succeeded", "Completed", "running", "Normal"}
+_BUSY = {
+    "Pending",
+    "Progressing",
+    "ContainerCreating",
+    "Terminating",
+    "PodInitializing",
+    "NotReady",
+    "created",
+    "paused",
+    "Warning",
+}
 _STATUS_HEADERS = {"STATUS", "STATE", "TYPE"}
 # a cell is one line and cannot move the cursor: messages may come from an image
 _VISIBLE = {code: " " if code in (9, 10, 13) else "\ufffd" for code in (*range(32), *range(127, 160))}
+
+
+def visible(text: str) -> str:
+    """`text` on one line, and without anything that moves a cursor."""
+    return text.translate(_VISIBLE)
 
 
 class Table:
@@ -33,7 +48,7 @@ class Table:
 
     def render(self, rows: Iterable[Sequence[str]]) -> str:
         """The lines of `rows`, after the heading when it is the first time; "" for nothing at all."""
-        rows = [tuple(cell.translate(_VISIBLE) for cell in row) for row in rows]
+        rows = [tuple(map(visible, row)) for row in rows]
         for cells in rows:
             self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, cells, strict=True)]
         lines = [self._line(cells) for cells in rows]

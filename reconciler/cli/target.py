@@ -41,7 +41,7 @@ def find_target(client: Client, name: str, namespace: str, container: str) -> Ta
         *scope, pod, named = parts
         return _of_pod(client.get(BY_KIND["Pod"].path(scope[0] if scope else namespace, pod)), container or named)
     try:
-        return _of_pod(client.get(BY_KIND["Pod"].path(namespace, name)), container)
+        pod = client.get(BY_KIND["Pod"].path(namespace, name))
     except ReconcilerError as error:
         if error.reason != "NotFound":
             raise
@@ -49,6 +49,7 @@ def find_target(client: Client, name: str, namespace: str, container: str) -> Ta
         if target is None:
             raise
         return target
+    return _of_pod(pod, container)
 
 
 def pick_container(rows: Sequence[Json], name: str, namespace: str) -> Target | None:

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from reconciler.cli import SECTIONS, VERBS, explain, group
-from reconciler.errors import ConflictError, HostError, TerminalError
+from reconciler.errors import ConflictError, HostError, TerminalError, TransientError
 
 HEAVY = ("rich", "pydantic", "aiohttp", "yaml", "asyncio", "http.client", "prometheus_client", "watchfiles")
 
@@ -32,10 +32,13 @@ def test_no_verb_is_in_two_sections() -> None:
 @pytest.mark.parametrize(
     ("error", "text", "code"),
     [
-        pytest.param(click.UsageError("no such option: --x."), "Error: no such option: --x\nTry 'reconciler --help'.", 2),
+        pytest.param(
+            click.UsageError("no such option: --x."), "Error: no such option: --x\nTry 'reconciler --help'.", 2
+        ),
         pytest.param(HostError("needs root"), "Error: needs root", 3),
         pytest.param(TerminalError('pods "x" not found', reason="NotFound"), 'Error: pods "x" not found', 1),
         pytest.param(ConflictError("port 80 is taken"), "Error: port 80 is taken", 1),
+        pytest.param(TransientError("it hung up", reason="DaemonGone"), "Error: it hung up", 3),
         pytest.param(PermissionError(13, "Permission denied", "/x"), "Error: /x: Permission denied", 3),
     ],
 )
@@ -93,9 +96,13 @@ def test_interrupt_is_quiet(run, monkeypatch) -> None:
 
 def test_a_closed_pipe_is_quiet(daemon, tmp_path: Path) -> None:
     rows = [f"line {number}" for number in range(5000)]
-    daemon.on("GET /api/v1/namespaces/default/pods/web", {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "c"}]}})
+    daemon.on(
+        "GET /api/v1/namespaces/default/pods/web",
+        {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "c"}]}},
+    )
     daemon.on("GET /api/v1/namespaces/default/pods/web/log", "\n".join(rows).encode())
-    script = f"{sys.executable} -c 'from reconciler.cli import main; main()' logs web --run-dir {tmp_path / 'run'} | head -n 1"
+    program = f"{sys.executable} -c 'from reconciler.cli import main; main()'"
+    script = f"{program} logs web --run-dir {tmp_path / 'run'} | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, timeout=30)
     assert done.stdout == "line 0\n"
     assert done.stderr == ""
