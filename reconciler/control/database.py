@@ -107,7 +107,7 @@ class Database:
         where = " AND ".join(f"{name} = ?" for name in names)
         for *key, rest in rows:
             if rest is None:
-                self._db.execute(f"DELETE FROM {table} WHERE {where}", key)  # noqa: S608: both are constants
+                self._db.execute(f"DELETE FROM {table} WHERE {where}", key)  # noqa: S608 both are constants
             else:
                 marks = ", ".join("?" * (keys + len(rest)))
                 self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", (*key, *rest))  # noqa: S608

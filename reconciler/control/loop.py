@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from reconciler.control.queue import WorkQueue
 from reconciler.control.reconcile import Reconciler
@@ -55,13 +55,18 @@ class Loop:
         self._unreadable = ""
         self._changed_at: float | None = None
         self._loading = asyncio.Lock()
+        self._source_followed = True
+        self._looked = asyncio.Event()
+        self.converged = False  # whether everything was as it should be once
         telemetry.max_concurrent_reconciles.labels("reconciler").set(_CONCURRENCY)
 
     async def run(self) -> None:
         """Work until cancelled."""
         await self.sync()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._queue.run(self._work, concurrency=_CONCURRENCY))
+            tasks.create_task(
+                self._queue.run(self._reconciler.work, self._measure_convergence, concurrency=_CONCURRENCY)
+            )
             tasks.create_task(self._follow_runtime())
             tasks.create_task(self._relist_for_ever())
             if self._source is not None:
@@ -72,6 +77,8 @@ class Loop:
     async def sync(self) -> None:
         """Read the source now, and enqueue what changed. Without a source: what was last good."""
         async with self._loading:
+            if not self._source_followed:
+                return
             start = self._clock.now()
             try:
                 tree = await self._source.load() if self._source is not None else None
@@ -147,11 +154,25 @@ class Loop:
         async for _ in source.changes():
             await self.sync()
 
-    # What runs
+    async def take_down(self, refs: Set[Ref] | None) -> None:
+        """Stop following the source, and declare `refs` (None: everything) no longer."""
+        self._source_followed = False
+        async with self._loading:
+            reading = self._last_good_reading("")
+            kept = {r: e for r, e in reading.objects.items() if refs is not None and r not in refs}
+            files = {entry.file for entry in kept.values()}
+            last_good = {file: content for file, content in reading.last_good.items() if file in files}
+            self._enqueue(self._store.apply(Reading(kept, (), last_good), self._store.revision))
+            world = await self._runtime.observe()
+            self._enqueue(ref for ref in world.pods if self._store.get(ref) is None)
 
-    async def _work(self, ref: Ref) -> None:
-        await self._reconciler.work(ref)
-        self._measure_convergence()
+    async def pods_going(self) -> Set[Ref]:
+        """The pods that are not declared and still there."""
+        world = await self._runtime.observe()
+        doomed = {record.ref for record in self._store.list("Pod") if record.deleted_at is not None}
+        return doomed | {ref for ref in world.pods if self._store.get(ref) is None}
+
+    # What runs
 
     async def _follow_runtime(self) -> None:
         async for ref in self._runtime.events():
@@ -161,6 +182,7 @@ class Loop:
         while True:
             try:
                 await self.relist()
+                self._looked.set()
                 if self._unreadable or self._store.prune_blocked:
                     await self.sync()
             except ReconcilerError as e:
@@ -193,6 +215,12 @@ class Loop:
 
     # Whether all is well
 
+    async def looked(self) -> None:
+        """Return once everything was looked at."""
+        await self._looked.wait()
+        while not self._queue.idle:
+            await asyncio.sleep(0.002)
+
     @property
     def settled(self) -> bool:
         """Whether everything declared is as it should be, and nothing waits to be looked at."""
@@ -205,12 +233,12 @@ class Loop:
         return self.settled and not errors and not self._unreadable and not self._store.prune_blocked
 
     def _measure_convergence(self) -> None:
-        if self._changed_at is not None and self._store.loaded and not self._reconciler.unsettled:
-            pending = any(not record.status for record in self._store.list("Pod"))
-            if not pending and not self._queue.waiting:
-                self._telemetry.convergence_seconds.observe(max(0.0, self._clock.now() - self._changed_at))
-                self._changed_at = None
-        self._telemetry.in_sync.set(self.in_sync)
+        settled = self.settled
+        self.converged = self.converged or settled
+        self._telemetry.in_sync.set(settled and self.in_sync)
+        if settled and self._changed_at is not None:
+            self._telemetry.convergence_seconds.observe(max(0.0, self._clock.now() - self._changed_at))
+            self._changed_at = None
 
     def _enqueue(self, refs: Iterable[Ref]) -> None:
         for ref in sorted(refs):

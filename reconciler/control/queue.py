@@ -67,29 +67,24 @@ class WorkQueue:
         """Whether nothing is due and nothing is being worked on."""
         return not self._ready and not self._active
 
-    @property
-    def waiting(self) -> int:
-        """How many refs are due."""
-        return len(self._ready)
-
     def busy_with(self, ref: Ref) -> bool:
         """Whether `ref` is due or being worked on."""
         return ref in self._ready or ref in self._active
 
-    async def run(self, work: Callable[[Ref], Awaitable[None]], *, concurrency: int) -> None:
+    async def run(self, work: Callable[[Ref], Awaitable[None]], done: Callable[[], None], *, concurrency: int) -> None:
         """Take due refs and hand each to `work`, up to `concurrency` at once, until cancelled.
 
-        `work` does not raise. Cancelling this cancels what is under way and waits for it.
+        `work` does not raise; `done` is called after each. Cancelling this cancels what is under way and waits for it.
         """
         slots = asyncio.Semaphore(concurrency)
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await slots.acquire()
                 ref = await self._take()
-                task = tasks.create_task(self._work_on(ref, work))
+                task = tasks.create_task(self._work_on(ref, work, done))
                 task.add_done_callback(lambda _: slots.release())
 
-    async def _work_on(self, ref: Ref, work: Callable[[Ref], Awaitable[None]]) -> None:
+    async def _work_on(self, ref: Ref, work: Callable[[Ref], Awaitable[None]], done: Callable[[], None]) -> None:
         try:
             await work(ref)
         finally:
@@ -98,6 +93,7 @@ class WorkQueue:
             if ref in self._again:
                 self._again.discard(ref)
                 self.add(ref)
+            done()
 
     async def _take(self) -> Ref:
         while True:

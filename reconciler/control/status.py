@@ -184,9 +184,8 @@ def _last_ended(containers: Iterable[SeenContainer], name: str) -> SeenContainer
 
 def _phase(view: PodView, before: str | None) -> str:
     """The order of the rules is kubelet's (getPhase)."""
-    if before in ("Succeeded", "Failed") and not view.want.deleting and view.seen is not None:
-        if _all_ended(view):
-            return before
+    if before in ("Succeeded", "Failed") and not view.want.deleting and _all_ended(view):
+        return before
     containers = view.seen.containers if view.seen else ()
     policy = view.want.restart_policy
     for init in view.want.init_containers:
@@ -305,7 +304,7 @@ def _deployment_conditions(
     complete = available and total == desired
     current = children[0].ref.name if children else ""
     last = before.get("conditions", ())
-    out = [
+    return [
         _condition(
             "Available",
             available,
@@ -323,4 +322,3 @@ def _deployment_conditions(
             now,
         ),
     ]
-    return out

@@ -12,7 +12,7 @@ import json
 import logging
 import uuid
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -151,7 +151,7 @@ class Store:
             self._children[record.owner].pop(ref, None)
         for users in self._users.values():
             users.discard(ref)
-        self._publish("DELETED", replace(record, resource_version=self._next_version()))
+        self._publish("DELETED", replace(record, resource_version=self._next_version()), record)
 
     # Status and events
 
@@ -199,7 +199,7 @@ class Store:
             )
         self._events[key] = event
         self._dirty_events[event.ref] = event
-        self._publish("MODIFIED" if before else "ADDED", event)
+        self._publish("MODIFIED" if before else "ADDED", event, before)
         self._expire_events(now)
         self._schedule_flush()
 
@@ -211,7 +211,7 @@ class Store:
             raise TransientError(f"version {version} is too old: list again", reason="Expired")
         return [change for at, change in self._history if at > version]
 
-    async def watch(self, since: int | None = None) -> AsyncIterator[Change]:
+    async def watch(self, since: int | None = None) -> AsyncGenerator[Change, None]:
         """Every change from now on, or after version `since`, until the store closes.
 
         A watcher that falls behind by 10,000 changes is ended.
@@ -238,11 +238,11 @@ class Store:
 
     def _put(self, ref: Ref, obj: Object, *, owner: Ref | None, file: str, line: int) -> bool:
         before = self.get(ref)
-        if before is not None and before.deleted_at is None and before.owner == owner:
-            if before.object is obj or before.object == obj:
-                if (before.file, before.line) != (file, line):  # it moved: nothing to do for anybody else
-                    self._records[ref.kind][ref] = replace(before, file=file, line=line)
-                return False
+        unchanged = before is not None and (before.object is obj or before.object == obj)
+        if before is not None and unchanged and before.deleted_at is None and before.owner == owner:
+            if (before.file, before.line) != (file, line):  # it moved: nothing to do for anybody else
+                self._records[ref.kind][ref] = replace(before, file=file, line=line)
+            return False
         if before is None:
             self._store(self._new_record(ref, obj, owner, file, line), "ADDED")
         else:
@@ -280,18 +280,19 @@ class Store:
         return True
 
     def _store(self, record: Record, change: str) -> None:
+        previous = self.get(record.ref)
         record = replace(record, resource_version=self._next_version())
         self._records[record.ref.kind][record.ref] = record
         self._dirty_objects.add(record.ref)
-        self._publish(change, record)
+        self._publish(change, record, previous)
         self._schedule_flush()
 
     def _next_version(self) -> int:
         self.resource_version += 1
         return self.resource_version
 
-    def _publish(self, kind: str, record: Record | EventRecord) -> None:
-        change = Change(kind, record)
+    def _publish(self, kind: str, record: Record | EventRecord, previous: Record | EventRecord | None) -> None:
+        change = Change(kind, record, previous)
         if len(self._history) == _HISTORY:
             self._oldest_version = self._history[0][0]
         self._history.append((record.resource_version, change))

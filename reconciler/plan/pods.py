@@ -222,7 +222,8 @@ class _PodPlanner:
         elif last.state is State.EXITED:
             self._restart(want, last, sandbox, after, init=init)
         elif last.state is State.CREATED:
-            self.draft.add(StartContainer(last.id), Why.ABSENT, after)
+            if not self._backs_off(want):
+                self.draft.add(StartContainer(last.id), Why.ABSENT, after)
         else:
             thawed = after
             if last.state is State.PAUSED:
@@ -276,9 +277,7 @@ class _PodPlanner:
         """What must come before a container can be made: a pull, nothing, or (None) not now."""
         if want.blocked is not None:
             return None
-        failure = self.failures.get(want.config.name)
-        if failure is not None and (due := create_due(failure)) > self.now:
-            self.draft.wake(due)
+        if self._backs_off(want):
             return None
         image = want.config.image
         present = image in self.images
@@ -292,6 +291,14 @@ class _PodPlanner:
             return None
         self.pulls[image] = self.draft.add(PullImage(image), Why.ABSENT)
         return [self.pulls[image]]
+
+    def _backs_off(self, want: WantContainer) -> bool:
+        """Whether it is too early to try again what failed with this container."""
+        failure = self.failures.get(want.config.name)
+        if failure is None or (due := create_due(failure)) <= self.now:
+            return False
+        self.draft.wake(due)
+        return True
 
     def _stop_and_remove(
         self, container: SeenContainer, why: Why, grace_seconds: float, after: Sequence[int] = ()

@@ -1,0 +1,300 @@
+"""The composition root: the only file that names concrete classes.
+
+A Daemon is everything of one instance in one process. `reconciler watch` runs one with a source;
+a verb that finds no daemon runs one without a source for a moment (`open_client`): it answers on the same
+socket, through the same API, and only looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import platform
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from reconciler import __version__
+from reconciler.api.backend import Backend
+from reconciler.api.client import Client
+from reconciler.api.server import Listeners
+from reconciler.control.database import Database
+from reconciler.control.diff import changes, render_plans
+from reconciler.control.loop import Loop
+from reconciler.control.queue import WorkQueue
+from reconciler.control.reconcile import Machine, Reconciler
+from reconciler.control.store import Store
+from reconciler.errors import ConflictError, HostError, ManifestError, TransientError
+from reconciler.manifest.problems import errors
+from reconciler.manifest.reader import Reader, Reading
+from reconciler.model.ref import Ref
+from reconciler.plan.environment import Node
+from reconciler.plan.forecast import forecast
+from reconciler.ports import Source
+from reconciler.runtimes.native.engine import NativeRuntime
+from reconciler.runtimes.native.host import require_host
+from reconciler.sources.directory import DirectorySource
+from reconciler.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+DEFAULT_METRICS_ADDRESS = "127.0.0.1:9850"
+_LOCK_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user may choose about an instance."""
+
+    state_dir: Path = Path("/var/lib/reconciler")
+    run_dir: Path = Path("/run/reconciler")
+    paths: tuple[Path, ...] = ()  # what to watch; () watches nothing
+    metrics_address: str = DEFAULT_METRICS_ADDRESS  # host:port, or "off"
+    resync_seconds: float = 10.0
+    pod_cidr: IPv4Network | None = None  # None: one that is free on this host
+
+    @property
+    def socket(self) -> Path:
+        return self.run_dir / "api.sock"
+
+
+class SystemClock:
+    """The wall clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+
+@dataclass
+class Daemon:
+    """One instance, from `start` to `stop`. Containers outlive it."""
+
+    settings: Settings
+    ended: asyncio.Event = field(default_factory=asyncio.Event)  # set when `down` took everything away
+
+    async def start(self) -> None:
+        """Take the instance's lock, open the engine, serve, and begin to converge.
+
+        Raises: HostError (not root, something not installed), ConflictError (another daemon has this instance).
+        """
+        settings = self.settings
+        require_host()
+        self._stack = contextlib.AsyncExitStack()
+        async with contextlib.AsyncExitStack() as stack:
+            for folder in (settings.state_dir, settings.run_dir):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stack.enter_context(_instance_lock(settings.state_dir, settings.run_dir))
+            clock = SystemClock()
+            self.telemetry = Telemetry()
+            self.runtime = await NativeRuntime.open(settings.state_dir, settings.run_dir, pod_cidr=settings.pod_cidr)
+            stack.push_async_callback(self.runtime.aclose)
+            self.store = Store(Database(settings.state_dir / "state.db"), clock, self.runtime.instance)
+            stack.callback(self.store.close)
+            self.queue = WorkQueue(clock, self.telemetry)
+            self.machine = _machine()
+            self.reconciler = Reconciler(self.store, self.queue, self.runtime, clock, self.telemetry, self.machine)
+            self.reconciler.hold = not settings.paths
+            self.source: Source | None = DirectorySource(settings.paths) if settings.paths else None
+            self.loop = Loop(
+                self.source,
+                self.store,
+                self.queue,
+                self.reconciler,
+                self.runtime,
+                clock,
+                self.telemetry,
+                resync_seconds=settings.resync_seconds,
+            )
+            self.telemetry.build_info.labels(__version__, platform.python_version()).set(1)
+            self.telemetry.node_name.labels(self.machine.node.name).set(1)
+            listeners = Listeners(self._backend(clock))
+            stack.push_async_callback(listeners.close)
+            await listeners.open_socket(settings.socket)
+            if settings.paths and settings.metrics_address != "off":
+                await self._open_metrics(listeners)
+            self._task = asyncio.create_task(self.loop.run())
+            stack.push_async_callback(self._end_loop)
+            self._stack = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Let go of everything; containers go on running."""
+        await self._stack.aclose()
+
+    async def wait(self) -> None:
+        """Return when the instance was taken down; raise what ended the loop, should it ever end."""
+        ended = asyncio.create_task(self.ended.wait())
+        done, _ = await asyncio.wait({ended, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        if self._task in done:
+            ended.cancel()
+            self._task.result()
+
+    async def _end_loop(self) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await self._task
+
+    async def _open_metrics(self, listeners: Listeners) -> None:
+        """A taken default port is no reason not to start a second instance; a chosen one is."""
+        address = self.settings.metrics_address
+        try:
+            await listeners.open_metrics(address)
+        except ConflictError as e:
+            if address != DEFAULT_METRICS_ADDRESS:
+                raise
+            log.warning("%s; this instance serves no metrics: choose another with --metrics-address", e)
+
+    # What the API is given
+
+    def _backend(self, clock: SystemClock) -> Backend:
+        return Backend(
+            store=self.store,
+            runtime=self.runtime,
+            containers=self.runtime,
+            images=self.runtime.images,
+            clock=clock,
+            telemetry=self.telemetry,
+            version=__version__,
+            in_sync=lambda: self.loop.in_sync,
+            health=self._health,
+            readiness=lambda: "" if self.loop.converged else "not everything has converged yet",
+            diff=self._diff,
+            down=self._down,
+            sync=self.loop.sync,
+        )
+
+    def _health(self) -> str:
+        return "the control loop has ended" if self._task.done() else ""
+
+    async def _read(self, paths: Sequence[str]) -> Reading:
+        tree = await DirectorySource(tuple(Path(p) for p in paths)).load()
+        reading = Reader().read({f.path: f.content for f in tree.files}, tree.unreadable)
+        if wrong := errors(reading.problems):
+            raise ManifestError("\n".join(str(problem) for problem in wrong), problems=wrong)
+        return reading
+
+    async def _diff(self, paths: Sequence[str]) -> Mapping[str, Any]:
+        reading = await self._read(paths)
+        declared = [r for kind in self.store.declared_count() for r in self.store.list(kind) if r.file]
+        watched = {path.resolve() for path in self.settings.paths}
+        prune = not watched or watched == {Path(path).resolve() for path in paths}
+        objects = {ref: entry.object for ref, entry in reading.objects.items()}
+        if not prune:
+            objects = {r.ref: r.object for r in declared} | objects
+        plans = forecast(
+            objects,
+            await self.runtime.observe(),
+            uid=self.store.uid,
+            node=self.machine.node,
+            now=time.time(),
+        )
+        return {"changes": changes(declared, reading, prune=prune), "plan": render_plans(plans)}
+
+    async def _down(self, paths: Sequence[str], volumes: bool) -> AsyncIterator[str]:
+        """Take down everything, or what `paths` declare; yields a line for each object that is gone."""
+        refs = set((await self._read(paths)).objects) if paths else None
+        if refs is not None and self.source is not None:
+            raise ConflictError(
+                f"{self.source.name} is watched and would start them again: take the files away, "
+                "or run `reconciler down` without a path"
+            )
+        self.reconciler.hold = False
+        await self.loop.take_down(refs)
+        left = await self.loop.pods_going()
+        while left:
+            await asyncio.sleep(0.02)
+            now = await self.loop.pods_going()
+            for ref in sorted(left - now):
+                yield f"removed {ref}"
+            left = now
+        if refs is None:
+            await self.runtime.remove_all()
+            self.ended.set()
+        else:
+            self.reconciler.hold = self.source is None
+
+
+@contextlib.contextmanager
+def open_client(settings: Settings) -> Iterator[Client]:
+    """A client of an engine in this process, for a verb that found no daemon.
+
+    Raises: HostError, ConflictError as `Daemon.start`.
+    """
+    ready = threading.Event()
+    failure: list[BaseException] = []
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        daemon = Daemon(settings)
+        try:
+            await daemon.start()
+            await daemon.loop.looked()
+        except BaseException as e:
+            failure.append(e)
+            return
+        finally:
+            ready.set()
+        await stop.wait()
+        await daemon.stop()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="engine", daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        if failure:
+            raise failure[0]
+        yield Client(settings.socket)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
+
+
+@contextlib.contextmanager
+def _instance_lock(state_dir: Path, run_dir: Path) -> Iterator[None]:
+    """One process per instance. Waits a moment: another verb may be at work."""
+    with contextlib.ExitStack() as stack:
+        for folder in (state_dir, run_dir):
+            file = stack.enter_context(open(folder / "lock", "a+"))
+            deadline = time.monotonic() + _LOCK_SECONDS
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    file.seek(0)
+                    holder = file.read().strip() or "another process"
+                    if time.monotonic() > deadline:
+                        raise ConflictError(
+                            f"{folder} is in use by {holder}: end it, or choose another --state-dir and --run-dir",
+                            reason="InstanceLocked",
+                        ) from None
+                    time.sleep(0.05)
+            file.truncate(0)
+            file.write(f"pid {os.getpid()}")
+            file.flush()
+        yield
+
+
+def _machine() -> Machine:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    node = Node(socket.gethostname(), (os.cpu_count() or 1) * 1000, memory)
+    return Machine(node, _host_address())
+
+
+def _host_address() -> str:
+    """The address with which this host reaches others; loopback when it reaches none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: only a route is looked up
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
