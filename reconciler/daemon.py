@@ -25,17 +25,16 @@ from typing import Any
 from reconciler import __version__
 from reconciler.api.backend import Backend
 from reconciler.api.client import Client
-from reconciler.api.server import Listeners
+from reconciler.api.server import build_app, build_metrics_app, listen_tcp, listen_unix
 from reconciler.control.database import Database
 from reconciler.control.diff import changes, render_plans
 from reconciler.control.loop import Loop
 from reconciler.control.queue import WorkQueue
 from reconciler.control.reconcile import Machine, Reconciler
 from reconciler.control.store import Store
-from reconciler.errors import ConflictError, HostError, ManifestError, TransientError
+from reconciler.errors import ConflictError, HostError, ManifestError
 from reconciler.manifest.problems import errors
 from reconciler.manifest.reader import Reader, Reading
-from reconciler.model.ref import Ref
 from reconciler.plan.environment import Node
 from reconciler.plan.forecast import forecast
 from reconciler.ports import Source
@@ -79,6 +78,7 @@ class Daemon:
 
     settings: Settings
     ended: asyncio.Event = field(default_factory=asyncio.Event)  # set when `down` took everything away
+    _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     async def start(self) -> None:
         """Take the instance's lock, open the engine, serve, and begin to converge.
@@ -87,7 +87,6 @@ class Daemon:
         """
         settings = self.settings
         require_host()
-        self._stack = contextlib.AsyncExitStack()
         async with contextlib.AsyncExitStack() as stack:
             for folder in (settings.state_dir, settings.run_dir):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -115,13 +114,13 @@ class Daemon:
             )
             self.telemetry.build_info.labels(__version__, platform.python_version()).set(1)
             self.telemetry.node_name.labels(self.machine.node.name).set(1)
-            listeners = Listeners(self._backend(clock))
-            stack.push_async_callback(listeners.close)
-            await listeners.open_socket(settings.socket)
-            if settings.paths and settings.metrics_address != "off":
-                await self._open_metrics(listeners)
             self._task = asyncio.create_task(self.loop.run())
             stack.push_async_callback(self._end_loop)
+            backend = self._backend(clock)
+            if settings.paths and settings.metrics_address != "off":
+                await self._open_metrics(backend, stack)
+            listener = await listen_unix(build_app(backend), settings.socket)
+            stack.push_async_callback(listener.aclose)
             self._stack = stack.pop_all()
 
     async def stop(self) -> None:
@@ -141,15 +140,22 @@ class Daemon:
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await self._task
 
-    async def _open_metrics(self, listeners: Listeners) -> None:
+    async def _open_metrics(self, backend: Backend, stack: contextlib.AsyncExitStack) -> None:
         """A taken default port is no reason not to start a second instance; a chosen one is."""
         address = self.settings.metrics_address
+        host, _, port = address.rpartition(":")
+        if not port.isdecimal():
+            raise HostError(
+                f"--metrics-address {address}: expected HOST:PORT such as {DEFAULT_METRICS_ADDRESS}, or off"
+            )
         try:
-            await listeners.open_metrics(address)
+            listener = await listen_tcp(build_metrics_app(backend), host.strip("[]"), int(port))
         except ConflictError as e:
             if address != DEFAULT_METRICS_ADDRESS:
                 raise
-            log.warning("%s; this instance serves no metrics: choose another with --metrics-address", e)
+            log.warning("metrics: %s with --metrics-address; this instance serves none", e)
+        else:
+            stack.push_async_callback(listener.aclose)
 
     # What the API is given
 
@@ -183,8 +189,8 @@ class Daemon:
     async def _diff(self, paths: Sequence[str]) -> Mapping[str, Any]:
         reading = await self._read(paths)
         declared = [r for kind in self.store.declared_count() for r in self.store.list(kind) if r.file]
-        watched = {path.resolve() for path in self.settings.paths}
-        prune = not watched or watched == {Path(path).resolve() for path in paths}
+        watched = {os.path.realpath(path) for path in self.settings.paths}
+        prune = not watched or watched == {os.path.realpath(path) for path in paths}
         objects = {ref: entry.object for ref, entry in reading.objects.items()}
         if not prune:
             objects = {r.ref: r.object for r in declared} | objects

@@ -17,7 +17,7 @@ from reconciler.manifest.problems import Problem, Severity
 from reconciler.manifest.reader import Reader, Reading
 from reconciler.model.observed import SeenPod, State
 from reconciler.model.ref import Ref
-from reconciler.plan.prune import held_back
+from reconciler.plan.prune import held_back, orphans_held_back
 from reconciler.ports import Clock, Runtime, Source, Tree
 from reconciler.telemetry import Telemetry
 
@@ -92,10 +92,16 @@ class Loop:
             held = held_back(tree_is_empty=not tree.files and not tree.unreadable, declared=await self._has_declared())
             self._hold_back(held)
             if not held:
-                self._apply(self._reader.read({f.path: f.content for f in tree.files}, tree.unreadable), tree, start)
+                await self._apply(
+                    self._reader.read({f.path: f.content for f in tree.files}, tree.unreadable), tree, start
+                )
 
-    def _apply(self, reading: Reading, tree: Tree, start: float) -> None:
+    async def _apply(self, reading: Reading, tree: Tree, start: float) -> None:
         changed = self._store.apply(reading, tree.revision)
+        unknown = orphans_held_back(reading.unknown)
+        self._reconciler.keep_orphans = unknown
+        if unknown and await self._orphans():
+            self._hold_back(unknown)
         if changed:
             self._changed_at = self._changed_at or start
         self._enqueue(changed)
@@ -163,14 +169,19 @@ class Loop:
             files = {entry.file for entry in kept.values()}
             last_good = {file: content for file, content in reading.last_good.items() if file in files}
             self._enqueue(self._store.apply(Reading(kept, (), last_good), self._store.revision))
-            world = await self._runtime.observe()
-            self._enqueue(ref for ref in world.pods if self._store.get(ref) is None)
+            if refs is None:
+                self._reconciler.keep_orphans = ""
+                self._enqueue(await self._orphans())
 
     async def pods_going(self) -> Set[Ref]:
-        """The pods that are not declared and still there."""
-        world = await self._runtime.observe()
+        """The pods that are being taken down, and are still there."""
         doomed = {record.ref for record in self._store.list("Pod") if record.deleted_at is not None}
-        return doomed | {ref for ref in world.pods if self._store.get(ref) is None}
+        return doomed if self._reconciler.keep_orphans else doomed | await self._orphans()
+
+    async def _orphans(self) -> Set[Ref]:
+        """The pods that run and that nobody declares."""
+        world = await self._runtime.observe()
+        return {ref for ref in world.pods if self._store.get(ref) is None}
 
     # What runs
 
@@ -218,8 +229,7 @@ class Loop:
     async def looked(self) -> None:
         """Return once everything was looked at."""
         await self._looked.wait()
-        while not self._queue.idle:
-            await asyncio.sleep(0.002)
+        await self._queue.until_idle()
 
     @property
     def settled(self) -> bool:

@@ -33,6 +33,8 @@ class WorkQueue:
         self._due: dict[Ref, float] = {}  # the one entry of _later that counts for a ref
         self._retries: dict[Ref, int] = {}
         self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def add(self, ref: Ref) -> None:
         """Have `ref` looked at as soon as possible."""
@@ -41,6 +43,7 @@ class WorkQueue:
             self._again.add(ref)
         elif ref not in self._ready:
             self._ready[ref] = self._clock.now()
+            self._idle.clear()
             self._telemetry.queue_adds_total.labels(*_LABELS).inc()
             self._arrived.set()
 
@@ -66,6 +69,10 @@ class WorkQueue:
     def idle(self) -> bool:
         """Whether nothing is due and nothing is being worked on."""
         return not self._ready and not self._active
+
+    async def until_idle(self) -> None:
+        """Return once nothing is due and nothing is being worked on."""
+        await self._idle.wait()
 
     def busy_with(self, ref: Ref) -> bool:
         """Whether `ref` is due or being worked on."""
@@ -93,6 +100,8 @@ class WorkQueue:
             if ref in self._again:
                 self._again.discard(ref)
                 self.add(ref)
+            if self.idle:
+                self._idle.set()
             done()
 
     async def _take(self) -> Ref:

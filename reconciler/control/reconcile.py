@@ -54,6 +54,7 @@ class Reconciler:
         self._uses: dict[Ref, tuple[Object, tuple[Ref, ...]]] = {}
         self._expanded: dict[Ref, tuple[Object, tuple[Object, ...]]] = {}
         self.hold = False
+        self.keep_orphans = ""  # why pods that nobody declares are left alone
         self.unsettled: set[Ref] = set()  # pods that are not as their declaration wants them
 
     async def work(self, ref: Ref) -> None:
@@ -96,7 +97,7 @@ class Reconciler:
         record = self._store.get(ref)
         want, seen = self._want(record), world.pods.get(ref)
         plan = self._plan(ref, want, seen, world)
-        if self.hold or not self._store.loaded:
+        if self.hold or not self._store.loaded or (record is None and self.keep_orphans):
             self._set_status(ref, record, want, seen, world)
             return "success"
         check(plan, want, seen)

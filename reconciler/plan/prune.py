@@ -15,3 +15,16 @@ def held_back(*, tree_is_empty: bool, declared: bool) -> str:
             "If you mean it, run `reconciler down`, or leave one file there, with only a comment in it"
         )
     return ""
+
+
+def orphans_held_back(unknown: frozenset[str]) -> str:
+    """Why pods that nobody declares are kept, or "" when they may be removed.
+
+    `unknown` are the files of which it is not known what they declare, now or ever before.
+    """
+    if unknown:
+        return (
+            f"what {', '.join(sorted(unknown)[:3])} declares is not known: "
+            "pods that no other file declares are kept until it is"
+        )
+    return ""
