@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from pyroute2 import IPRoute
 
@@ -71,8 +72,8 @@ class Floor:
             (here / "netns").touch()
             (here / "config.json").write_text(json.dumps(self._bundle(i)))
 
-    def _bundle(self, i: int) -> dict[str, object]:
-        spec = json.loads(json.dumps(self._spec))
+    def _bundle(self, i: int) -> dict[str, Any]:
+        spec: dict[str, Any] = json.loads(json.dumps(self._spec))
         spec["hostname"] = f"floor-{i}"
         spec["process"] |= {"terminal": False, "args": list(COMMAND)}
         spec["process"]["env"] = ["PATH=/bin", f"HOSTNAME=floor-{i}"]
@@ -99,7 +100,7 @@ class Floor:
         mount("overlay", here / "rootfs", "overlay", 0, layers)
         _in_a_thread_of_its_own(lambda: self._network(i, here / "netns"))
         subprocess.run(
-            ["runc", "--root", self._runc_root, "run", "--detach", "--bundle", here, f"{LINK_PREFIX}-{i}"],
+            ["runc", "--root", str(self._runc_root), "run", "--detach", "--bundle", str(here), f"{LINK_PREFIX}-{i}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # a pipe would stay open as long as the container
@@ -133,7 +134,7 @@ class Floor:
 
     def _remove_one(self, i: int) -> None:
         here = self._work / str(i)
-        delete = ["runc", "--root", self._runc_root, "delete", "--force", f"{LINK_PREFIX}-{i}"]
+        delete = ["runc", "--root", str(self._runc_root), "delete", "--force", f"{LINK_PREFIX}-{i}"]
         subprocess.run(delete, stdin=subprocess.DEVNULL, capture_output=True)
         for target in (here / "rootfs", here / "netns"):
             try:

@@ -47,7 +47,16 @@ class Ours:
     def running(self, archive: Path) -> Iterator[None]:
         """The daemon, with the image in its store; all is removed afterwards."""
         self.verb("import", str(archive), IMAGE)
-        command = [PROGRAM, *self._options, "watch", self._folder, "--metrics-address", "off", "--pod-cidr", POD_CIDR]
+        command = [
+            str(PROGRAM),
+            *self._options,
+            "watch",
+            str(self._folder),
+            "--metrics-address",
+            "off",
+            "--pod-cidr",
+            POD_CIDR,
+        ]
         with self._log.open("wb") as log:
             self._daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
