@@ -76,6 +76,13 @@ class Declared(BaseModel):
         are not validated yet: what is of a wrong type is left alone."""
 
 
+def model_within(annotation: Any) -> "type[Declared] | None":
+    """The model in the annotation of a field: of `X`, `X | None` and `tuple[X, ...]` it is X."""
+    if isinstance(annotation, type) and issubclass(annotation, Declared):
+        return annotation
+    return next(filter(None, map(model_within, get_args(annotation))), None)
+
+
 _Shown = tuple[tuple[str, str, bool], ...]
 _SHOWN: dict[type[BaseModel], _Shown] = {}
 
