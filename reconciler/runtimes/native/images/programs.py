@@ -31,13 +31,19 @@ class Program:
         argv: Sequence[str],
         *,
         env: Mapping[str, str] | None = None,
+        namespaces: Sequence[str] = (),
         pass_fds: Sequence[int] = (),
         stall_seconds: float = 120.0,
         progress: Callable[[], object] = lambda: None,
     ) -> None:
-        """`progress()` returns something that changes while the program works silently."""
+        """`namespaces` are those it gets of its own ("mount", "pid", ...): what it mounts or starts in them
+        ends with it. `progress()` returns something that changes while the program works silently."""
         self.tail: deque[str] = deque(maxlen=40)
         self._argv, self._env, self._pass_fds = tuple(argv), env, tuple(pass_fds)
+        self._wrapper = ["setpriv", "--pdeathsig", "KILL", "--"]
+        if namespaces:
+            pid = ("--fork", "--kill-child", "--mount-proc") if "pid" in namespaces else ()
+            self._wrapper += ["unshare", *(f"--{kind}" for kind in namespaces), *pid, "--"]
         self._stall_seconds, self._progress = stall_seconds, progress
         self._process: asyncio.subprocess.Process | None = None
 
@@ -46,7 +52,7 @@ class Program:
             if shutil.which(program) is None:
                 raise HostError(f"{program} is not installed; on Debian: apt install {package}")
         self._process = await asyncio.create_subprocess_exec(
-            *("setpriv", "--pdeathsig", "KILL", "--", *self._argv),
+            *(*self._wrapper, *self._argv),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

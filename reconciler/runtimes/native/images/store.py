@@ -24,10 +24,13 @@ from reconciler.model.reference import familiar, normalize
 from reconciler.ports import Image, Images
 from reconciler.runtimes.native.images import names, transport
 from reconciler.runtimes.native.images.archives import find_images
+from reconciler.runtimes.native.images.build import Builder, Order
+from reconciler.runtimes.native.images.dockerfile import images_needed, parse_dockerfile
 from reconciler.runtimes.native.images.flight import Feed, Flights
 from reconciler.runtimes.native.images.layout import Layout, Stamp
 from reconciler.runtimes.native.images.packroot import pack_root
 from reconciler.runtimes.native.images.spec import (
+    REF_NAME,
     Config,
     DamagedBlob,
     Descriptor,
@@ -100,6 +103,7 @@ class ImageStore(Images):
         self._pulls: Flights[PullResult] = Flights()
         self._feeds: dict[str, Feed] = {}
         self._sweep_due = False
+        self._builder = Builder(state_dir / "build")
 
     @classmethod
     async def open(cls, state_dir: Path, *, in_use: Callable[[], Set[str]] = frozenset) -> ImageStore:
@@ -183,8 +187,10 @@ class ImageStore(Images):
         for image in packed:
             what = f"loading {path}"
             async with self._content(), self._staging() as staging:
-                async for line in transport.copy_from_file(image.source, self.layout.blobs, staging, what=what):
-                    yield line
+                copying = transport.copy_from_file(image.source, self.layout.blobs, staging, what=what)
+                async with contextlib.aclosing(copying) as lines:
+                    async for line in lines:
+                        yield line
                 known = await self._take(staging, given or image.names)
             for name in given or image.names or (known.id,):
                 yield f"loaded {familiar(name)}"
@@ -202,6 +208,42 @@ class ImageStore(Images):
             )
             await self._take(staging, (name,))
         yield f"loaded {familiar(name)}"
+
+    async def build(
+        self,
+        context: str,
+        *,
+        reference: str,
+        dockerfile: str = "",
+        target: str = "",
+        build_args: Mapping[str, str] | None = None,
+        no_cache: bool = False,
+    ) -> AsyncIterator[str]:
+        """See `Images.build`; `dockerfile` is relative to `context`. Images that FROM and COPY --from
+        name come out of this store, pulled into it first where they are not there.
+
+        Raises: what `Images.build` and `pull_image` do.
+        """
+        name = _checked_name(reference)
+        order = Order(Path(context), dockerfile, target, build_args or {}, no_cache)
+        file = await asyncio.to_thread(order.find_dockerfile)
+        instructions = parse_dockerfile(await asyncio.to_thread(file.read_text, errors="replace"))
+        async with self._content(), self._staging() as staging, self._builder.in_turn():
+            for image in images_needed(instructions, order.build_args, target):
+                base = _checked_name(image)
+                if base not in self.references():
+                    yield f"pulling {familiar(base)}"
+                    await self.pull_image(base)
+                await self._builder.give(f"oci:{self.layout.path}:{self._name_in_layout(base)}", base)
+            id_file = staging.path / "id"
+            async with contextlib.aclosing(self._builder.build(order, file, id_file)) as lines:
+                async for line in lines:
+                    yield line
+            built = (await self._builder.storage()) + "@" + id_file.read_text().strip().removeprefix("sha256:")
+            async for _ in transport.copy_from_file(built, self.layout.blobs, staging, what=f"keeping {reference}"):
+                pass
+            await self._take(staging, (name,))
+        yield f"built {familiar(name)}"
 
     async def list(self) -> Sequence[Image]:
         """See `Images.list`: newest first."""
@@ -248,6 +290,10 @@ class ImageStore(Images):
         await asyncio.to_thread(self.layout.update, partial(names.give_names, image=entry, names=tuple(given)))
         self._references = None  # a damaged one may be whole again under the same index
         return known
+
+    def _name_in_layout(self, name: str) -> str:
+        """The name as index.json spells it."""
+        return next(e.annotations[REF_NAME] for e in self.layout.entries() if names.name_of(e) == name)
 
     def _find(self, reference: str) -> _Known | None:
         for entry in self.layout.entries():

@@ -11,7 +11,7 @@ import contextlib
 import ipaddress
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from reconciler.errors import TransientError
@@ -58,7 +58,7 @@ def is_loopback(reference: str) -> bool:
         return host == "localhost"
 
 
-async def copy_from_registry(reference: str, blobs: Path, staging: Staging) -> AsyncIterator[str]:
+async def copy_from_registry(reference: str, blobs: Path, staging: Staging) -> AsyncGenerator[str, None]:
     """Fetch `reference` (normalized). Yields progress lines; then `staging.path / "index.json"` names the image.
 
     Raises: TransientError(reason="ErrImagePull" or "NoSpace"), HostError.
@@ -69,26 +69,37 @@ async def copy_from_registry(reference: str, blobs: Path, staging: Staging) -> A
         head, colon, tag = repository.rpartition(":")
         name = f"{head if colon and '/' not in tag else repository}@{digest}"
     options = ("--src-tls-verify=false",) if is_loopback(reference) else ()
-    async for line in _copy(f"docker://{name}", blobs, staging, options, f"pulling {familiar(reference)!r}"):
-        yield line
+    async with contextlib.aclosing(
+        _copy(f"docker://{name}", blobs, staging, options, f"pulling {familiar(reference)!r}")
+    ) as lines:
+        async for line in lines:
+            yield line
 
 
-async def copy_from_file(source: str, blobs: Path, staging: Staging, *, what: str) -> AsyncIterator[str]:
+async def copy_from_file(source: str, blobs: Path, staging: Staging, *, what: str) -> AsyncGenerator[str, None]:
     """Fetch from an image name in skopeo's syntax on this machine (archive, layout, containers-storage).
     Layers stay uncompressed if they are: nothing is sent anywhere, and unpacking is faster.
 
     Raises: TransientError(reason="ErrImagePull" or "NoSpace"), HostError.
     """
-    async for line in _copy(source, blobs, staging, ("--dest-oci-accept-uncompressed-layers",), what):
-        yield line
+    async with contextlib.aclosing(
+        _copy(source, blobs, staging, ("--dest-oci-accept-uncompressed-layers",), what)
+    ) as lines:
+        async for line in lines:
+            yield line
 
 
-async def _copy(source: str, blobs: Path, staging: Staging, options: tuple[str, ...], what: str) -> AsyncIterator[str]:
+async def _copy(
+    source: str, blobs: Path, staging: Staging, options: tuple[str, ...], what: str
+) -> AsyncGenerator[str, None]:
     # who has no policy for signatures wants none checked; without the file skopeo would refuse all
     policy = () if await asyncio.to_thread(_POLICY.exists) else ("--insecure-policy",)
+    # containers-storage bind-mounts its directory, and leaves that to whoever comes next
+    namespaces = ("mount",) if source.startswith("containers-storage:") else ()
     async with Program(
         ("skopeo", *policy, "copy", *options, f"--dest-shared-blob-dir={blobs}", source, f"oci:{staging.path}"),
         env={"TMPDIR": str(staging.path)},
+        namespaces=namespaces,
         pass_fds=(staging.fd,),
         stall_seconds=_STALL_SECONDS,
         progress=lambda: _bytes_in(staging.path),
