@@ -86,25 +86,25 @@ class Loop:
                 self._source_lost(str(e))
                 return
             if tree is None:
-                self._enqueue(self._store.apply(self._last_good_reading(""), self._store.revision))
+                self._declare(self._last_good_reading(""), self._store.revision)
                 return
             self._source_found()
             held = held_back(tree_is_empty=not tree.files and not tree.unreadable, declared=await self._has_declared())
-            self._hold_back(held)
-            if not held:
+            if held:
+                self._hold_back(held)
+            else:
                 await self._apply(
                     self._reader.read({f.path: f.content for f in tree.files}, tree.unreadable), tree, start
                 )
 
     async def _apply(self, reading: Reading, tree: Tree, start: float) -> None:
-        changed = self._store.apply(reading, tree.revision)
-        unknown = orphans_held_back(reading.unknown)
-        self._reconciler.keep_orphans = unknown
-        if unknown and await self._orphans():
-            self._hold_back(unknown)
+        changed = self._declare(reading, tree.revision)
+        self._reconciler.keep_orphans = orphans_held_back(reading.unknown)
+        orphans = await self._orphans()
+        self._hold_back(self._reconciler.keep_orphans if orphans else "")
+        self._enqueue(orphans)
         if changed:
             self._changed_at = self._changed_at or start
-        self._enqueue(changed)
         self._report(reading.problems)
         now, t = self._clock.now(), self._telemetry
         name = self._source.name if self._source else ""
@@ -117,13 +117,20 @@ class Loop:
         for kind, count in self._store.declared_count().items():
             t.manifest_objects.labels(kind).set(count)
 
+    def _declare(self, reading: Reading, revision: str) -> set[Ref]:
+        """Make `reading` what is declared, with all that its workloads own, and enqueue what changed."""
+        changed = self._store.apply(reading, revision)
+        changed |= self._reconciler.unfold(changed)
+        self._enqueue(changed)
+        return changed
+
     def _source_lost(self, why: str) -> None:
         """Nothing follows from a source that cannot be read: what was last good stays declared."""
         if why != self._unreadable:
             log.error("%s; what runs stays as it is", why)
         self._unreadable = why
         if not self._store.loaded and self._store.last_good:
-            self._enqueue(self._store.apply(self._last_good_reading(why), self._store.revision))
+            self._declare(self._last_good_reading(why), self._store.revision)
 
     def _source_found(self) -> None:
         if self._unreadable:
@@ -146,7 +153,7 @@ class Loop:
         self._store.prune_blocked = why
         self._telemetry.prune_blocked.set(bool(why))
         if why and not self._store.loaded and self._store.last_good:
-            self._enqueue(self._store.apply(self._last_good_reading(why), self._store.revision))
+            self._declare(self._last_good_reading(why), self._store.revision)
 
     def _report(self, problems: tuple[Problem, ...]) -> None:
         """Log each problem once, when it appears."""
@@ -168,7 +175,7 @@ class Loop:
             kept = {r: e for r, e in reading.objects.items() if refs is not None and r not in refs}
             files = {entry.file for entry in kept.values()}
             last_good = {file: content for file, content in reading.last_good.items() if file in files}
-            self._enqueue(self._store.apply(Reading(kept, (), last_good), self._store.revision))
+            self._declare(Reading(kept, (), last_good), self._store.revision)
             if refs is None:
                 self._reconciler.keep_orphans = ""
                 self._enqueue(await self._orphans())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from reconciler.control import narrate
 from reconciler.control.executor import Executor, Outcome
@@ -218,26 +220,38 @@ class Reconciler:
 
     # Workloads
 
-    def _workload(self, ref: Ref) -> None:
-        record = self._store.get(ref)
-        before = {child.ref for child in self._store.children(ref)}
-        changed = self._store.set_children(ref, self._expand(record))
-        for child in sorted(changed):
-            self._queue.add(child)
+    def unfold(self, refs: Iterable[Ref]) -> set[Ref]:
+        """Bring what workloads own up to date, all the way down; returns the refs that must be looked at.
+
+        It happens at once, between two awaits: a pod of a workload is never taken for one that nobody declares.
+        """
+        changed: set[Ref] = set()
+        for ref in refs:
+            record = self._store.get(ref)
+            before = {child.ref for child in self._store.children(ref)}
+            children = self._store.set_children(ref, self._expand(record))
             if record is not None:
-                self._tell_child(record, child, before)
+                for child in sorted(children):
+                    self._tell_child(record, child, before)
+            changed |= children | self.unfold(children)
+        return changed
+
+    def _workload(self, ref: Ref) -> None:
+        for child in sorted(self.unfold([ref])):
+            self._queue.add(child)
+        record = self._store.get(ref)
         if record is None:
             self._expanded.pop(ref, None)
             return
+        status: Mapping[str, Any] | None = None
         if ref.kind == "Namespace":
-            self._store.set_status(ref, {"phase": "Active"})
-            return
-        children = self._store.children(ref)
-        pods = [p for c in children for p in ([c] if c.ref.kind == "Pod" else self._store.children(c.ref))]
-        if ref.kind in ("Deployment", "ReplicaSet"):
+            status = {"phase": "Active"}
+        elif ref.kind in ("Deployment", "ReplicaSet"):
+            children = self._store.children(ref)
+            pods = [p for c in children for p in ([c] if c.ref.kind == "Pod" else self._store.children(c.ref))]
             status = workload_status(record, children, pods, self._clock.now())
-            if self._store.set_status(ref, status) and record.owner is not None:
-                self._queue.add(record.owner)
+        if status is not None and self._store.set_status(ref, status) and record.owner is not None:
+            self._queue.add(record.owner)
 
     def _expand(self, record: Record | None) -> tuple[Object, ...]:
         if record is None:

@@ -1,0 +1,389 @@
+"""The loop on the fake runtime and on virtual time: manifests in, a world that follows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.control.database import Database
+from reconciler.control.loop import Loop
+from reconciler.control.queue import WorkQueue
+from reconciler.control.reconcile import Machine, Reconciler
+from reconciler.control.store import Store
+from reconciler.errors import TerminalError, TransientError
+from reconciler.model.observed import SeenContainer, State
+from reconciler.model.ref import Ref
+from reconciler.plan.environment import Node
+from reconciler.plan.steps import CreateContainer, Step
+from reconciler.ports import Tree, TreeFile
+from reconciler.runtimes.fake import FakeRuntime
+from reconciler.telemetry import Telemetry
+from tests.virtual import VirtualClock, run
+
+IMAGE = "docker.io/library/web:1"
+
+
+def pod(name: str, image: str = "web:1", **spec: Any) -> str:
+    more = "".join(f"  {key}: {value}\n" for key, value in spec.items())
+    return (
+        f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n"
+        f"  containers: [{{name: main, image: '{image}'}}]\n{more}"
+    )
+
+
+def deployment(name: str, replicas: int, image: str = "web:1") -> str:
+    return (
+        f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  replicas: {replicas}\n"
+        f"  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n"
+        f"    spec: {{containers: [{{name: main, image: '{image}'}}]}}\n"
+    )
+
+
+@dataclass
+class Folder:
+    """A source in memory."""
+
+    name: str = "folder"
+    files: dict[str, str] = field(default_factory=dict)
+    lost: str = ""
+    hints: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
+
+    async def load(self) -> Tree:
+        if self.lost:
+            raise TransientError(self.lost, reason="SourceUnreadable")
+        files = tuple(TreeFile(path, text.encode()) for path, text in sorted(self.files.items()))
+        return Tree(str(hash(files)), files)
+
+    async def changes(self) -> AsyncIterator[None]:
+        while True:
+            await self.hints.get()
+            yield
+
+
+@dataclass
+class World:
+    """One daemon's worth of loop, on a runtime that may be older than it."""
+
+    store: Store
+    runtime: FakeRuntime
+    loop: Loop
+    folder: Folder
+    telemetry: Telemetry
+
+    async def settle(self) -> None:
+        """Let everything that is due happen, without moving on to later timers."""
+        for _ in range(200):
+            await asyncio.sleep(0.001)
+
+    async def put(self, **files: str | None) -> None:
+        """Write or (None) delete files, and let the loop follow. `web_yaml` is web.yaml."""
+        for name, text in files.items():
+            path = name.replace("_", ".")
+            if text is None:
+                del self.folder.files[path]
+            else:
+                self.folder.files[path] = text
+        self.folder.hints.put_nowait(None)
+        await self.settle()
+
+    def pods(self) -> list[str]:
+        return [record.ref.name for record in self.store.list("Pod")]
+
+    def main(self, name: str = "web") -> SeenContainer:
+        ref = Ref("Pod", "default", name)
+        mine = [c for owner, c in self.runtime._containers.values() if owner == ref]
+        return max(mine, key=lambda c: c.attempt)
+
+    def state(self, name: str = "web") -> dict[str, Any]:
+        record = self.store.get(Ref("Pod", "default", name))
+        assert record is not None
+        return dict(record.status["containerStatuses"][0]["state"])
+
+
+@contextlib.asynccontextmanager
+async def world(
+    tmp_path: Path, runtime: FakeRuntime | None = None, folder: Folder | None = None
+) -> AsyncIterator[World]:
+    clock = VirtualClock()
+    telemetry = Telemetry()
+    if runtime is None:
+        runtime = FakeRuntime(clock)
+        runtime.images[IMAGE] = "sha256:1"
+    folder = folder or Folder()
+    store = Store(Database(tmp_path / "state.db"), clock, "test")
+    queue = WorkQueue(clock, telemetry)
+    reconciler = Reconciler(store, queue, runtime, clock, telemetry, Machine(Node("here", 2000, 1 << 30), "192.0.2.1"))
+    loop = Loop(folder, store, queue, reconciler, runtime, clock, telemetry, resync_seconds=10)
+    task = asyncio.create_task(loop.run())
+    made = World(store, runtime, loop, folder, telemetry)
+    try:
+        await made.settle()
+        yield made
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        store.close()
+
+
+def scenario(test: Callable[[World], Any]) -> Callable[[Path], None]:
+    """A test that gets a world of its own, on virtual time."""
+
+    def runner(tmp_path: Path) -> None:
+        async def main() -> None:
+            async with world(tmp_path) as made:
+                await test(made)
+
+        run(main())
+
+    runner.__name__, runner.__doc__ = test.__name__, test.__doc__
+    return runner
+
+
+@scenario
+async def test_a_pod_appears_changes_and_goes(w: World) -> None:
+    await w.put(web_yaml=pod("web"))
+    assert w.main().state is State.RUNNING
+    assert w.loop.in_sync
+    first = w.main().id
+    await w.put(web_yaml=pod("web", hostname="other"))
+    assert w.main().state is State.RUNNING
+    assert w.main().id != first
+    await w.put(web_yaml=None, keep_yaml="# nothing\n")
+    assert not w.runtime.containers()
+    assert w.pods() == []
+
+
+@scenario
+async def test_the_same_file_again_does_nothing(w: World) -> None:
+    await w.put(web_yaml=deployment("web", 3))
+    done = len(w.runtime.done)
+    await w.put(web_yaml=deployment("web", 3) + "# a comment\n")
+    await asyncio.sleep(100)
+    assert len(w.runtime.done) == done
+
+
+@scenario
+async def test_a_deployment_scales_and_replaces_its_pods(w: World) -> None:
+    await w.put(web_yaml=deployment("web", 2))
+    two = set(w.pods())
+    assert len(two) == 2
+    await w.put(web_yaml=deployment("web", 3))
+    assert len(w.pods()) == 3
+    assert two < set(w.pods())
+    await w.put(web_yaml=deployment("web", 1))
+    assert len(w.pods()) == 1
+    w.runtime.images["docker.io/library/web:2"] = "sha256:2"
+    old = set(w.pods())
+    await w.put(web_yaml=deployment("web", 1, "web:2"))
+    assert len(w.pods()) == 1
+    assert not old & set(w.pods())
+    record = w.store.get(Ref("Deployment", "default", "web"))
+    assert record is not None
+    assert record.status["readyReplicas"] == record.status["replicas"] == 1
+    assert record.generation == 4
+
+
+@scenario
+async def test_a_crash_is_restarted_at_once_and_then_with_back_off(w: World) -> None:
+    await w.put(web_yaml=pod("web"))
+    w.runtime.exit(w.main().id, 1)
+    await w.settle()
+    assert w.main().state is State.RUNNING
+    assert w.main().attempt == 1
+    w.runtime.exit(w.main().id, 1)
+    await w.settle()
+    assert w.state()["waiting"]["reason"] == "CrashLoopBackOff"
+    assert not w.loop.in_sync
+    await asyncio.sleep(9.5)
+    assert w.main().attempt == 1
+    await asyncio.sleep(1)
+    assert w.main().attempt == 2
+    assert w.main().state is State.RUNNING
+
+
+@scenario
+async def test_what_somebody_did_behind_our_back_is_put_right(w: World) -> None:
+    await w.put(web_yaml=pod("web"))
+    w.runtime.change(w.main().id, state=State.PAUSED)
+    await asyncio.sleep(11)
+    assert w.main().state is State.RUNNING
+    w.runtime.change(w.main().id, state=State.BROKEN, fault="removed by hand")
+    await asyncio.sleep(11)
+    assert w.main().state is State.RUNNING
+    assert w.main().attempt == 1
+    w.runtime.break_sandbox(w.main().sandbox_id, "netns gone")
+    await asyncio.sleep(11)
+    assert w.main().state is State.RUNNING
+    assert w.main().attempt == 2
+    corrected = w.telemetry.registry.get_sample_value(
+        "reconciler_drift_corrected_total", {"kind": "Pod", "reason": "Paused"}
+    )
+    assert corrected == 1
+
+
+@scenario
+async def test_a_missing_image_backs_off_and_the_rest_converges(w: World) -> None:
+    await w.put(bad_yaml=pod("bad", "nosuch:1"), web_yaml=pod("web"))
+    assert w.main().state is State.RUNNING
+    assert w.state("bad")["waiting"]["reason"] == "ErrImagePull"
+    await asyncio.sleep(3)
+    assert w.state("bad")["waiting"]["reason"] == "ImagePullBackOff"
+    w.runtime.registry["docker.io/library/nosuch:1"] = "sha256:9"
+    await asyncio.sleep(8)
+    assert w.main("bad").state is State.RUNNING
+    assert w.loop.in_sync
+
+
+@scenario
+async def test_a_broken_file_keeps_its_last_good_objects(w: World) -> None:
+    await w.put(web_yaml=pod("web"), other_yaml=pod("other"))
+    await w.put(web_yaml="kind: Pod\n  oops: [", new_yaml=pod("new"))
+    assert w.pods() == ["new", "other", "web"]
+    assert [problem.file for problem in w.store.problems if problem.severity == "error"] == ["web.yaml"]
+    assert not w.loop.in_sync
+    assert w.main().attempt == 0
+
+
+@scenario
+async def test_an_emptied_folder_is_held_back_until_it_is_meant(w: World) -> None:
+    await w.put(web_yaml=pod("web"))
+    await w.put(web_yaml=None)
+    await asyncio.sleep(60)
+    assert w.main().state is State.RUNNING
+    assert w.store.prune_blocked
+    await w.put(empty_yaml="# yes, nothing\n")
+    assert not w.runtime.containers()
+    assert not w.store.prune_blocked
+
+
+@scenario
+async def test_a_lost_folder_changes_nothing(w: World) -> None:
+    await w.put(web_yaml=pod("web"))
+    w.folder.lost = "folder: not mounted"
+    w.folder.hints.put_nowait(None)
+    await asyncio.sleep(60)
+    assert w.main().state is State.RUNNING
+    assert w.main().attempt == 0
+    assert not w.loop.in_sync
+    w.folder.lost = ""
+    await asyncio.sleep(11)
+    assert w.loop.in_sync
+
+
+@scenario
+async def test_new_config_restarts_the_containers_that_use_it(w: World) -> None:
+    text = pod("web").replace("image: 'web:1'", "image: 'web:1', envFrom: [{configMapRef: {name: conf}}]")
+    config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\ndata: {A: '%s'}\n"
+    await w.put(web_yaml=text)
+    assert w.state()["waiting"] == {
+        "reason": "CreateContainerConfigError",
+        "message": 'configmap "conf" not found',
+    }
+    await w.put(conf_yaml=config % "1", other_yaml=pod("other"))
+    first = w.main()
+    assert first.state is State.RUNNING
+    await w.put(conf_yaml=config % "2")
+    assert w.main().id != first.id
+    assert w.main().state is State.RUNNING
+    assert w.main("other").attempt == 0
+
+
+@scenario
+async def test_a_container_that_cannot_be_made_backs_off(w: World) -> None:
+    def fail(step: Step) -> TerminalError | None:
+        if isinstance(step.action, CreateContainer):
+            tries.append(asyncio.get_running_loop().time())
+            return TerminalError('exec: "nosuch": not found', reason="CreateContainerError")
+        return None
+
+    tries: list[float] = []
+    w.runtime.fail = fail
+    await w.put(web_yaml=pod("web"))
+    await asyncio.sleep(300)
+    assert w.state()["waiting"] == {"reason": "CreateContainerError", "message": 'exec: "nosuch": not found'}
+    gaps = [round(b - a) for a, b in itertools.pairwise(tries)]
+    assert gaps[:7] == [1, 2, 4, 8, 16, 32, 60]
+
+
+@pytest.mark.parametrize("lose_state", [False, True])
+def test_a_new_daemon_finds_everything_as_it_was(tmp_path: Path, lose_state: bool) -> None:
+    async def main() -> None:
+        folder = Folder(files={"web.yaml": deployment("web", 3), "one.yaml": pod("one")})
+        async with world(tmp_path, folder=folder) as w:
+            runtime, before, version = w.runtime, w.runtime.containers(), w.store.resource_version
+            assert len(before) == 4
+            done = len(runtime.done)
+        if lose_state:
+            for path in tmp_path.glob("state.db*"):
+                path.unlink()
+        async with world(tmp_path, runtime, Folder(files=folder.files)) as w:
+            await asyncio.sleep(60)
+            assert w.runtime.containers() == before
+            assert len(runtime.done) == done
+            assert w.loop.in_sync
+            assert lose_state or w.store.resource_version > version
+
+    run(main())
+
+
+def test_files_deleted_while_no_daemon_ran_are_pruned_but_a_lost_folder_is_not(tmp_path: Path) -> None:
+    async def main() -> None:
+        folder = Folder(files={"web.yaml": pod("web"), "one.yaml": pod("one")})
+        async with world(tmp_path, folder=folder) as w:
+            runtime = w.runtime
+        async with world(tmp_path, runtime, Folder(lost="not mounted")) as w:
+            await asyncio.sleep(60)
+            assert len(runtime.containers()) == 2
+            assert w.pods() == ["one", "web"]
+        async with world(tmp_path, runtime, Folder(files={"one.yaml": pod("one")})) as w:
+            await asyncio.sleep(1)
+            assert [c.name for c in runtime.containers().values()] == ["main"]
+            assert w.pods() == ["one"]
+
+    run(main())
+
+
+def test_orphans_stay_while_a_broken_file_may_declare_them(tmp_path: Path) -> None:
+    async def main() -> None:
+        folder = Folder(files={"web.yaml": pod("web"), "one.yaml": pod("one")})
+        async with world(tmp_path, folder=folder) as w:
+            runtime = w.runtime
+        for path in tmp_path.glob("state.db*"):
+            path.unlink()
+        async with world(tmp_path, runtime, Folder(files={"web.yaml": "oops: [", "one.yaml": pod("one")})) as w:
+            await asyncio.sleep(60)
+            assert len(runtime.containers()) == 2
+            assert "web.yaml" in w.store.prune_blocked
+            await w.put(web_yaml="# nothing\n")
+            assert len(runtime.containers()) == 1
+
+    run(main())
+
+
+@scenario
+async def test_down_takes_everything_away_and_keeps_it_away(w: World) -> None:
+    await w.put(web_yaml=deployment("web", 2))
+    await w.loop.take_down(None)
+    await w.settle()
+    assert not w.runtime.containers()
+    await asyncio.sleep(60)
+    assert not w.runtime.containers()
+    assert not await w.loop.pods_going()
+
+
+@scenario
+async def test_events_tell_what_happened_and_count_repeats(w: World) -> None:
+    await w.put(web_yaml=pod("web"))
+    w.runtime.exit(w.main().id, 1)
+    await w.settle()
+    counts = {event.reason: event.count for event in w.store.events() if event.about.name == "web"}
+    assert counts["Started"] == 2
+    assert counts["Created"] == 2
