@@ -1,0 +1,236 @@
+"""What this instance made, written down before it is made.
+
+The kernel forgets nothing by itself and tells nobody who made what: after a kill at any
+moment the ledger says which mounts, namespaces, cgroups and processes have an owner, and
+all others that carry the instance's id are swept. One writer; the rows are kept in memory,
+so that looking at the world reads no database.
+
+Contents of volumes are not kept, nor is the environment: no secret comes here.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+from reconciler.errors import ConflictError
+from reconciler.model.ref import Ref
+from reconciler.model.sandbox import (
+    Dns,
+    EmptyDir,
+    Files,
+    HostPath,
+    Port,
+    Resources,
+    SandboxConfig,
+    Volume,
+)
+from reconciler.plan import addresses
+
+_LEASE_KEPT_SECONDS = 3600.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS sandboxes (id TEXT PRIMARY KEY, row TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS containers (id TEXT PRIMARY KEY, row TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS leases (
+    address TEXT PRIMARY KEY, namespace TEXT NOT NULL, pod TEXT NOT NULL,
+    sandbox_id TEXT NOT NULL, released_at REAL);
+"""
+
+
+class Phase(StrEnum):
+    """How far the engine got. Each is written before what it names is begun, but for MADE and STARTED."""
+
+    MAKING = "making"
+    MADE = "made"
+    STARTED = "started"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxRow:
+    """A sandbox. `config` is without the contents of Files volumes."""
+
+    id: str
+    pod: Ref
+    spec_hash: str
+    attempt: int
+    created_at: float
+    config: SandboxConfig
+    address: str = ""  # "" with hostNetwork
+    volume_hashes: Mapping[str, str] = field(default_factory=dict)
+    phase: Phase = Phase.MAKING
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRow:
+    """A container. A process is named by its id and its start (kernel.process_started)."""
+
+    id: str
+    pod: Ref
+    sandbox_id: str
+    name: str
+    spec_hash: str
+    attempt: int
+    backoff_level: int
+    created_at: float
+    image: str
+    image_id: str = ""
+    resources: Resources = field(default_factory=Resources)
+    stop_signal: int = 15
+    phase: Phase = Phase.MAKING
+    pid: int = 0
+    pid_started: int = 0
+    monitor: int = 0
+    monitor_started: int = 0
+    started_at: float | None = None
+    finished_at: float | None = None
+    exit_code: int | None = None
+    oom_killed: bool = False
+    message: str = ""
+
+
+class Ledger:
+    """The rows of engine.db. Every `put` is one transaction, on disk as far as a kill can tell."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        # what a power cut takes from the log it takes from the kernel too; the sweep finds the directories
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(_SCHEMA)
+        self.sandboxes: dict[str, SandboxRow] = {
+            id: _sandbox(row) for id, row in self._db.execute("SELECT id, row FROM sandboxes")
+        }
+        self.containers: dict[str, ContainerRow] = {
+            id: _container(row) for id, row in self._db.execute("SELECT id, row FROM containers")
+        }
+        self.instance = self.setting("instance") or secrets.token_hex(4)
+        self.put_setting("instance", self.instance)
+
+    def setting(self, key: str) -> str:
+        """The value of a setting, "" when it was never set."""
+        row = self._db.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else ""
+
+    def put_setting(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, value))
+
+    def put_sandbox(self, row: SandboxRow) -> SandboxRow:
+        self._db.execute("INSERT OR REPLACE INTO sandboxes VALUES (?, ?)", (row.id, _encode(row)))
+        self.sandboxes[row.id] = row
+        return row
+
+    def put_container(self, row: ContainerRow) -> ContainerRow:
+        self._db.execute("INSERT OR REPLACE INTO containers VALUES (?, ?)", (row.id, _encode(row)))
+        self.containers[row.id] = row
+        return row
+
+    def drop_sandbox(self, id: str, now: float) -> None:
+        """Forget a sandbox; its address stays set aside for the same pod for a while."""
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM sandboxes WHERE id = ?", (id,))
+            self._db.execute("UPDATE leases SET sandbox_id = '', released_at = ? WHERE sandbox_id = ?", (now, id))
+        self.sandboxes.pop(id, None)
+
+    def drop_container(self, id: str) -> None:
+        self._db.execute("DELETE FROM containers WHERE id = ?", (id,))
+        self.containers.pop(id, None)
+
+    def lease(self, network: IPv4Network, pod: Ref, sandbox_id: str, now: float) -> IPv4Address:
+        """The address of a sandbox: the one it has, else the one its pod had, else a free one.
+
+        Raises: ConflictError(reason="AddressesExhausted").
+        """
+        held = self._db.execute("SELECT address FROM leases WHERE sandbox_id = ?", (sandbox_id,)).fetchone()
+        if held and IPv4Address(held[0]) in network:
+            return IPv4Address(held[0])
+        self._db.execute("DELETE FROM leases WHERE released_at < ?", (now - _LEASE_KEPT_SECONDS,))
+        kept = self._db.execute(
+            "SELECT address FROM leases WHERE sandbox_id = '' AND namespace = ? AND pod = ? "
+            "ORDER BY released_at DESC LIMIT 1",
+            (pod.namespace, pod.name),
+        ).fetchone()
+        preferred = IPv4Address(kept[0]) if kept else None
+        set_aside = {held for held in self._leased("sandbox_id = ''") if held != preferred}
+        in_use = self._leased("sandbox_id != ''")
+        try:
+            address = addresses.pick(network, in_use | set_aside, preferred)
+        except ConflictError:
+            address = addresses.pick(network, in_use, preferred)
+        self._db.execute(
+            "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, NULL)",
+            (str(address), pod.namespace, pod.name, sandbox_id),
+        )
+        return address
+
+    def _leased(self, condition: str) -> set[IPv4Address]:
+        rows = self._db.execute(f"SELECT address FROM leases WHERE {condition}")  # noqa: S608 (ours)
+        return {IPv4Address(address) for (address,) in rows}
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def without_contents(config: SandboxConfig) -> SandboxConfig:
+    """The same sandbox, with Files volumes that hold nothing."""
+    volumes = tuple(replace(v, files=()) if isinstance(v, Files) else v for v in config.volumes)
+    return replace(config, volumes=volumes)
+
+
+_VOLUMES: Mapping[str, type[EmptyDir] | type[HostPath] | type[Files]] = {
+    "EmptyDir": EmptyDir,
+    "HostPath": HostPath,
+    "Files": Files,
+}
+
+
+def _encode(row: SandboxRow | ContainerRow) -> str:
+    data = asdict(row)
+    if isinstance(row, SandboxRow):
+        data["config"]["volumes"] = [
+            {"is": type(v).__name__, **{f.name: getattr(v, f.name) for f in fields(v) if f.name != "files"}}
+            for v in row.config.volumes
+        ]
+    return json.dumps(data)
+
+
+def _sandbox(text: str) -> SandboxRow:
+    data: dict[str, Any] = json.loads(text)
+    config: dict[str, Any] = data.pop("config")
+    config["pod"] = Ref(*config["pod"])
+    config["ports"] = tuple(Port(**port) for port in config["ports"])
+    dns: dict[str, Any] = config["dns"]
+    lists = {key: tuple(dns[key]) for key in ("nameservers", "searches", "options")}
+    config["dns"] = Dns(from_host=dns["from_host"], **lists)
+    config["hosts"] = tuple((address, tuple(names)) for address, names in config["hosts"])
+    config["sysctls"] = tuple((key, value) for key, value in config["sysctls"])
+    config["volumes"] = tuple(_volume(volume) for volume in config["volumes"])
+    return SandboxRow(
+        **{**data, "pod": Ref(*data["pod"]), "phase": Phase(data["phase"]), "config": SandboxConfig(**config)}
+    )
+
+
+def _volume(data: dict[str, Any]) -> Volume:
+    return _VOLUMES[data.pop("is")](**data)
+
+
+def _container(text: str) -> ContainerRow:
+    data: dict[str, Any] = json.loads(text)
+    return ContainerRow(
+        **{
+            **data,
+            "pod": Ref(*data["pod"]),
+            "phase": Phase(data["phase"]),
+            "resources": Resources(**data["resources"]),
+        }
+    )
