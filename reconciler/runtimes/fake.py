@@ -38,8 +38,8 @@ class FakeRuntime:
     def __init__(self, clock: Clock, *, seconds_per_step: float = 0.0) -> None:
         self._clock = clock
         self._seconds_per_step = seconds_per_step
-        self._sandboxes: dict[str, tuple[Ref, SeenSandbox]] = {}
-        self._containers: dict[str, tuple[Ref, SeenContainer]] = {}
+        self._pods: dict[Ref, SeenPod] = {}
+        self._owners: dict[str, Ref] = {}  # of sandboxes and containers, by id
         self._events: asyncio.Queue[Ref] = asyncio.Queue()
         self._next_address = 2
         self.images: dict[str, str] = {}
@@ -48,14 +48,7 @@ class FakeRuntime:
         self.fail: Callable[[Step], ReconcilerError | None] = lambda step: None
 
     async def observe(self, ref: Ref | None = None) -> Observed:
-        pods: dict[Ref, SeenPod] = {}
-        for owner, sandbox in self._sandboxes.values():
-            if ref is None or owner == ref:
-                pods[owner] = SeenPod(owner, sandbox)
-        for owner, container in self._containers.values():
-            if ref is None or owner == ref:
-                pod = pods.get(owner) or SeenPod(owner)
-                pods[owner] = replace(pod, containers=(*pod.containers, container))
+        pods = self.pods() if ref is None else {ref: self._pods[ref]} if ref in self._pods else {}
         return Observed(MappingProxyType(pods), MappingProxyType(self.images))
 
     async def execute(self, step: Step) -> str:
@@ -77,16 +70,16 @@ class FakeRuntime:
             case StartContainer(id=identity):
                 self._change(identity, state=State.RUNNING, started_at=self._clock.now(), pid=1)
             case StopContainer(id=identity):
-                if identity in self._containers and self._containers[identity][1].state is State.RUNNING:
+                if identity in self._owners and self._container(identity).state is State.RUNNING:
                     self._exit(identity, 143)
             case ResumeContainer(id=identity):
                 self._change(identity, state=State.RUNNING)
             case RestoreLimits(id=identity):
                 self._change(identity, limits_drifted=False)
             case RemoveContainer(id=identity):
-                self._containers.pop(identity, None)
+                self._remove(identity, lambda pod: replace(pod, containers=_without(pod, identity)))
             case RemoveSandbox(id=identity):
-                self._sandboxes.pop(identity, None)
+                self._remove(identity, lambda pod: replace(pod, sandbox=None))
         return ""
 
     async def events(self) -> AsyncIterator[Ref]:
@@ -101,7 +94,7 @@ class FakeRuntime:
     def exit(self, container_id: str, code: int) -> None:
         """The process of a container ends, and the runtime notices."""
         self._exit(container_id, code)
-        self._events.put_nowait(self._containers[container_id][0])
+        self._events.put_nowait(self._owners[container_id])
 
     def change(self, container_id: str, **fields: object) -> None:
         """Somebody does something to a container behind our back."""
@@ -109,12 +102,17 @@ class FakeRuntime:
 
     def break_sandbox(self, sandbox_id: str, fault: str) -> None:
         """Somebody destroys what a sandbox is made of."""
-        ref, sandbox = self._sandboxes[sandbox_id]
-        self._sandboxes[sandbox_id] = (ref, replace(sandbox, fault=fault))
+        pod = self._pods[self._owners[sandbox_id]]
+        assert pod.sandbox is not None
+        self._pods[pod.ref] = replace(pod, sandbox=replace(pod.sandbox, fault=fault))
 
     def containers(self) -> Mapping[str, SeenContainer]:
         """All containers by id."""
-        return {identity: container for identity, (_, container) in self._containers.items()}
+        return {container.id: container for pod in self._pods.values() for container in pod.containers}
+
+    def pods(self) -> Mapping[Ref, SeenPod]:
+        """All pods."""
+        return dict(self._pods)
 
     # Inside
 
@@ -131,15 +129,19 @@ class FakeRuntime:
         sandbox = SeenSandbox(
             action.id, action.spec_hash, action.attempt, self._clock.now(), (address,), MappingProxyType(volumes)
         )
-        self._sandboxes[action.id] = (action.config.pod, sandbox)
+        ref = action.config.pod
+        self._pods[ref] = replace(self._pods.get(ref) or SeenPod(ref), sandbox=sandbox)
+        self._owners[action.id] = ref
 
     def _update_volume(self, action: UpdateVolume) -> None:
-        ref, sandbox = self._sandboxes[action.sandbox_id]
-        hashes = {**sandbox.volume_hashes, action.name: action.volume_hash}
-        self._sandboxes[action.sandbox_id] = (ref, replace(sandbox, volume_hashes=MappingProxyType(hashes)))
+        pod = self._pods[self._owners[action.sandbox_id]]
+        assert pod.sandbox is not None
+        hashes = {**pod.sandbox.volume_hashes, action.name: action.volume_hash}
+        self._pods[pod.ref] = replace(pod, sandbox=replace(pod.sandbox, volume_hashes=MappingProxyType(hashes)))
 
     def _create_container(self, action: CreateContainer) -> None:
-        if action.sandbox_id not in self._sandboxes:
+        pod = self._pods.get(action.pod)
+        if pod is None or pod.sandbox is None or pod.sandbox.id != action.sandbox_id:
             raise TerminalError(f"no sandbox {action.sandbox_id}", reason="CreateContainerError")
         container = SeenContainer(
             id=action.id,
@@ -153,13 +155,34 @@ class FakeRuntime:
             image_id=self.images.get(action.config.image, ""),
             created_at=self._clock.now(),
         )
-        self._containers[action.id] = (action.pod, container)
+        self._pods[pod.ref] = replace(pod, containers=(*_without(pod, action.id), container))
+        self._owners[action.id] = pod.ref
+
+    def _container(self, container_id: str) -> SeenContainer:
+        if container_id not in self._owners:
+            raise TerminalError(f"no container {container_id}", reason="NotFound")
+        return next(c for c in self._pods[self._owners[container_id]].containers if c.id == container_id)
 
     def _exit(self, container_id: str, code: int) -> None:
         self._change(container_id, state=State.EXITED, exit_code=code, finished_at=self._clock.now(), pid=None)
 
     def _change(self, container_id: str, **fields: object) -> None:
-        if container_id not in self._containers:
-            raise TerminalError(f"no container {container_id}", reason="NotFound")
-        ref, container = self._containers[container_id]
-        self._containers[container_id] = (ref, replace(container, **fields))  # type: ignore[arg-type]
+        changed = replace(self._container(container_id), **fields)  # type: ignore[arg-type]
+        pod = self._pods[self._owners[container_id]]
+        self._pods[pod.ref] = replace(
+            pod, containers=tuple(changed if c.id == container_id else c for c in pod.containers)
+        )
+
+    def _remove(self, identity: str, without: Callable[[SeenPod], SeenPod]) -> None:
+        ref = self._owners.pop(identity, None)
+        if ref is None:
+            return
+        left = without(self._pods[ref])
+        if left.sandbox is None and not left.containers:
+            del self._pods[ref]
+        else:
+            self._pods[ref] = left
+
+
+def _without(pod: SeenPod, container_id: str) -> tuple[SeenContainer, ...]:
+    return tuple(c for c in pod.containers if c.id != container_id)

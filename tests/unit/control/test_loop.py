@@ -98,8 +98,7 @@ class World:
 
     def main(self, name: str = "web") -> SeenContainer:
         ref = Ref("Pod", "default", name)
-        mine = [c for owner, c in self.runtime._containers.values() if owner == ref]
-        return max(mine, key=lambda c: c.attempt)
+        return max(self.runtime.pods()[ref].containers, key=lambda c: c.attempt)
 
     def state(self, name: str = "web") -> dict[str, Any]:
         record = self.store.get(Ref("Pod", "default", name))
