@@ -6,16 +6,19 @@ meant, and what must not be shown: nothing that may be secret is ever repeated.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, get_args
 
-from reconciler.manifest.yamltree import Location
+from reconciler.manifest.yamltree import Location, path_text
 from reconciler.model.meta import Declared, model_within
 
 _LONGEST_SHOWN = 60
+_DEEPEST = 7  # models inside models, as far as a misplaced field is looked for
+_OF_LIST = re.compile(r"\[(\w+\[\])\]")
 _UNITS = {"memory": "memory", "cpu": "CPU", "ephemeral-storage": "storage", "storage": "storage", "sizeLimit": "memory"}
 _EXPECTED = {
     "string_type": "text",
@@ -108,15 +111,35 @@ def _unknown_choice(value: str, choices: tuple[str, ...]) -> str:
 
 
 def _unknown_field(model: type[Declared], location: Location) -> str:
-    parent, name = _model_at(model, location[:-1]), str(location[-1])
-    if parent is None:
+    if location == ("sops",):
+        return "unknown field: the object is encrypted by sops, so decrypt it first"
+    meant = _meant(model, location)
+    if meant is None:
         return "unknown field"
-    known = [field.alias or attribute for attribute, field in parent.model_fields.items()]
-    if near := _nearest(name, known):
-        return f'unknown field; did you mean "{near}"?'
-    if place := _place(parent, name) or _place(model, name):
-        return f"unknown field here; did you mean {place}?"
-    return "unknown field"
+    if meant[:-1] == location[:-1]:
+        return f'unknown field; did you mean "{meant[-1]}"?'
+    place = _OF_LIST.sub(r".\1", path_text(meant))
+    return f"unknown field here; did you mean {place}?"
+
+
+def meant_place(model: type[Declared], location: Location) -> Location | None:
+    """Where an unknown field at `location` was probably meant to stand, if that is one certain place."""
+    meant = _meant(model, location)
+    return None if meant is None or any(str(part).endswith("[]") for part in meant) else meant
+
+
+def _meant(model: type[Declared], location: Location) -> Location | None:
+    """A field beside it with nearly its name, or one elsewhere with exactly its name, nearest first.
+    Lists that it would be in show as "containers[]"."""
+    *around, name = location
+    parent = _model_at(model, tuple(around))
+    if parent is None:
+        return None
+    if near := _nearest(str(name), [field.alias or attribute for attribute, field in parent.model_fields.items()]):
+        return (*around, near)
+    if around and (below := _places(parent).get(str(name))):
+        return (*around, *below)
+    return _places(model).get(str(name))
 
 
 def _nearest(name: str, known: list[str] | tuple[str, ...]) -> str | None:
@@ -154,24 +177,20 @@ def _choices(model: type[Declared], location: Location) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def _places(model: type[Declared]) -> Mapping[str, str]:
-    """For every field name below `model`, the path of its nearest place; containers before volumes."""
-    found: dict[str, str] = {}
-    queue: deque[tuple[type[Declared], str, int]] = deque([(model, "", 0)])
+def _places(model: type[Declared]) -> Mapping[str, Location]:
+    """For every field name below `model`, its nearest place; in containers before elsewhere."""
+    found: dict[str, Location] = {}
     ranks: dict[str, tuple[int, bool]] = {}
+    queue: deque[tuple[type[Declared], Location]] = deque([(model, ())])
     while queue:
-        current, path, depth = queue.popleft()
+        current, path = queue.popleft()
+        rank = (len(path), "containers[]" not in path)
         for attribute, field in current.model_fields.items():
             alias = field.alias or attribute
-            rank = (depth, "ontainers" not in path)
             if alias not in found or rank < ranks[alias]:
-                found[alias], ranks[alias] = f"{path}{alias}", rank
+                found[alias], ranks[alias] = (*path, alias), rank
             inside = model_within(field.annotation)
-            if inside is not None and depth < 7:
+            if inside is not None and len(path) < _DEEPEST:
                 many = "[]" if "tuple" in str(field.annotation) else ""
-                queue.append((inside, f"{path}{alias}{many}.", depth + 1))
+                queue.append((inside, (*path, alias + many)))
     return found
-
-
-def _place(model: type[Declared], name: str) -> str | None:
-    return _places(model).get(name)

@@ -16,13 +16,14 @@ from pydantic import ValidationError
 
 from reconciler.manifest import admit
 from reconciler.manifest.builtin import unsupported
-from reconciler.manifest.explain import explain
+from reconciler.manifest.explain import explain, meant_place
 from reconciler.manifest.problems import Problem, Scope, Severity
 from reconciler.manifest.yamldoc import Document, line_of
 from reconciler.manifest.yamltree import Location, path_text
 from reconciler.model.kinds import KINDS, Object, Pod, Secret
 
 _MOST_NESTED_LISTS = 8
+_MOST_ERRORS = 50
 _SERVER_SIDE = {
     "uid": "", "resource_version": "", "generation": 0, "self_link": "", "managed_fields": (),
     "creation_timestamp": None, "deletion_timestamp": None, "deletion_grace_period_seconds": None,
@@ -144,26 +145,29 @@ def _no_type(name: str, found: object) -> str:
 def _decode(
     model: type[Object], declared: dict[str, Any], document: Document, problems: list[Problem]
 ) -> tuple[Object | None, list[Location]]:
-    """The object, and the places of values that did not decode and were left out of it."""
+    """The object, and the places of which nothing more is to be said: of values that did not decode
+    and were left out of it, and where misplaced or misspelt fields were meant to be."""
     set_aside: list[Location] = []
+    missing: list[Location] = []
     for _ in range(3):
         try:
-            return model.model_validate(declared, by_name=False), set_aside
+            return model.model_validate(declared, by_name=False), set_aside + missing
         except ValidationError as failure:
-            for error in failure.errors(include_url=False):
-                location = _real(error["loc"], declared)
+            for number, error in enumerate(failure.errors(include_url=False)):
+                location = error["loc"]
+                if number == _MOST_ERRORS:
+                    more = failure.error_count() - number
+                    problems.append(_problem(document, (), f"{more} more faults of this object are not shown"))
+                    return None, []
                 if location in set_aside:
-                    return None, set_aside
+                    return None, []
                 secret = model is Secret or location[-1:] == ("value",)
                 problems.append(_problem(document, location, explain(error, model, location, secret=secret)))
                 set_aside.append(location)
+                if error["type"] == "extra_forbidden" and (meant := meant_place(model, location)):
+                    missing.append(meant)
         declared = _without(declared, set_aside)
-    return None, set_aside
-
-
-def _real(location: Location, declared: Any) -> Location:
-    """`location` as far as the document has it: pydantic adds "[key]" after a map's key."""
-    return tuple(part for part in location if part != "[key]")
+    return None, []
 
 
 def _without(value: Any, places: list[Location]) -> Any:

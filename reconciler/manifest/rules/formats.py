@@ -24,6 +24,8 @@ _PERCENT = re.compile(r"[0-9]+%")
 
 def _meant(value: str, rule: re.Pattern[str], longest: int) -> str:
     """'; did you mean "my-name"?' when a small change makes it right."""
+    if re.search(r"[$<{]", value):
+        return "; is it a placeholder that was to be filled in?"
     mended = re.sub(r"[^a-z0-9.-]+", "-", value.lower()).strip("-.")
     if rule is _LABEL:
         mended = mended.replace(".", "-")
