@@ -57,7 +57,7 @@ def complete_container(ctx: click.Context, param: click.Parameter, incomplete: s
 
 def complete_container_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Of -c: the containers of the pod that stands on the line already."""
-    pod = ctx.params.get("target") or ""
+    pod = ctx.params.get("target") or next(iter(ctx.args), "")  # not parsed yet while the value of -c is missing
     namespace = ctx.params.get("namespace") or "default"
     rows = _ask(ctx, f"{OWN}/containers")
     names = {row["name"] for row in rows if (row["namespace"], row["pod"]) == (namespace, pod)}

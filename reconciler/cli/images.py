@@ -96,10 +96,10 @@ def short_id(image: Json, *, whole: bool) -> str:
 
 
 def decimal_size(size_bytes: int) -> str:
-    """Four significant digits at most, powers of 1000, as docker has it: `4.26MB`."""
-    size, unit = float(size_bytes), "B"
-    for bigger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, bigger
-    return f"{size:.3g}{unit}" if size < 1000 else f"{size:.0f}{unit}"
+    """Three significant digits, in powers of 1000, as docker has it: `4.26MB`."""
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if float(f"{size:.3g}") < 1000:
+            return f"{size:.3g}{unit}"
+        size /= 1000
+    return f"{size:.3g}TB" if size < 1000 else f"{size:.0f}TB"

@@ -83,6 +83,7 @@ class LiveTable:
                 self._take("ADDED", record.to_json())
         for record in self._view.events():
             self._take("ADDED", record.to_json())
+        self._moved.set()
         handler = LastLines(self.note)
         logging.getLogger().addHandler(handler)
         loop = asyncio.get_running_loop()

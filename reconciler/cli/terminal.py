@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import sys
 import termios
@@ -40,11 +39,9 @@ def relay(connection: Connection, *, stdin: bool, tty: bool) -> int:
         if tty:
             stack.enter_context(_raw(source))
             stack.enter_context(_on_resize(waker))
-            connection.resize(*shutil.get_terminal_size())
+            connection.resize(*os.get_terminal_size(source))
         if stdin or tty:
-            feeder = threading.Thread(
-                target=_feed, args=(connection, source if stdin else None, wake), name="stdin", daemon=True
-            )
+            feeder = threading.Thread(target=_feed, args=(connection, source, stdin, wake), name="stdin", daemon=True)
             feeder.start()
             stack.callback(_stop, feeder, waker)
         for channel, data in connection.output():
@@ -54,12 +51,12 @@ def relay(connection: Connection, *, stdin: bool, tty: bool) -> int:
     return connection.exit_code
 
 
-_RESIZED, _ENDED = b"r", b"e"
+_RESIZED, _ENDED = bytes([signal.SIGWINCH]), b"\0"
 
 
-def _feed(connection: Connection, source: int | None, wake: int) -> None:
+def _feed(connection: Connection, source: int, stdin: bool, wake: int) -> None:
     """Send what is typed, and the size when it changes; end when told to, or nobody listens."""
-    sources = [wake] if source is None else [wake, source]
+    sources = [wake, source] if stdin else [wake]
     try:
         while True:
             ready, _, _ = select.select(sources, [], [])
@@ -67,8 +64,8 @@ def _feed(connection: Connection, source: int | None, wake: int) -> None:
                 if _ENDED in (signs := os.read(wake, _CHUNK_BYTES)):
                     return
                 if _RESIZED in signs:
-                    connection.resize(*shutil.get_terminal_size())
-            if source in ready and source is not None:
+                    connection.resize(*os.get_terminal_size(source))
+            if source in ready:
                 if data := os.read(source, _CHUNK_BYTES):
                     connection.write(data)
                 else:
@@ -105,9 +102,12 @@ def _raw(terminal: int) -> Iterator[None]:
 
 @contextmanager
 def _on_resize(waker: int) -> Iterator[None]:
-    """The handler only wakes the feeder: it may interrupt a send, and must not start another."""
-    before = signal.signal(signal.SIGWINCH, lambda _number, _frame: os.write(waker, _RESIZED) and None)
+    """Write `_RESIZED` to `waker` on SIGWINCH, from the signal itself: this thread waits for output, and a
+    handler in Python would run only after that; nor may it send, for it may have interrupted a send."""
+    before = signal.signal(signal.SIGWINCH, lambda _number, _frame: None)
+    waker_before = signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     try:
         yield
     finally:
+        signal.set_wakeup_fd(waker_before)
         signal.signal(signal.SIGWINCH, before)

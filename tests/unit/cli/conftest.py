@@ -7,13 +7,15 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
+from reconciler.api.tables import render_table
 
 
 @dataclass
@@ -150,3 +152,119 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         return Result(int(exit.value.code or 0), out, re.sub(r"\x1b\[[0-9;]*m", "", err))
 
     return run
+
+
+NOW = 1_000_000.0
+BORN = "1970-01-12T13:45:40Z"  # a minute before NOW
+Json = dict[str, Any]
+
+
+class Objects:
+    """Kubernetes objects, and answers that hold them as the server gives them."""
+
+    now = NOW
+    born = BORN
+    lines = Lines
+    failure = Failure
+
+    @staticmethod
+    def meta(name: str, namespace: str = "default", **more: Any) -> Json:
+        return {"name": name, "namespace": namespace, "creationTimestamp": BORN, "uid": f"uid-{name}"} | more
+
+    @staticmethod
+    def container_status(name: str = "main", *, ready: bool = True, restarts: int = 0, **more: Any) -> Json:
+        state = {"running": {"startedAt": BORN}} if ready else {"waiting": {"reason": "CrashLoopBackOff"}}
+        return {"name": name, "ready": ready, "restartCount": restarts, "state": state} | more
+
+    @staticmethod
+    def pod(name: str, namespace: str = "default", *, owner: tuple[str, str] | None = None, **status: Any) -> Json:
+        owners = [{"kind": owner[0], "name": owner[1], "uid": f"uid-{owner[1]}", "controller": True}] if owner else []
+        return {
+            "metadata": Objects.meta(name, namespace, ownerReferences=owners),
+            "spec": {"containers": [{"name": "main", "image": "web:1"}], "nodeName": "here"},
+            "status": {
+                "phase": "Running",
+                "podIP": "10.88.0.2",
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": BORN}],
+                "containerStatuses": [Objects.container_status()],
+            }
+            | status,
+        }
+
+    @staticmethod
+    def deployment(name: str, *, ready: int = 2, wanted: int = 2, **status: Any) -> Json:
+        return {
+            "metadata": Objects.meta(name, generation=1),
+            "spec": {
+                "replicas": wanted,
+                "selector": {"matchLabels": {"app": name}},
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
+                "template": {
+                    "metadata": {"labels": {"app": name}},
+                    "spec": {"containers": [{"name": "main", "image": "web:1"}]},
+                },
+            },
+            "status": {
+                "replicas": wanted,
+                "updatedReplicas": wanted,
+                "readyReplicas": ready,
+                "availableReplicas": ready,
+                "observedGeneration": 1,
+            }
+            | status,
+        }
+
+    @staticmethod
+    def event(about: str, reason: str, message: str, at: str = BORN, **more: Any) -> Json:
+        kind, name = about.split("/")
+        return {
+            "metadata": {"name": f"{name}.1", "namespace": "default"},
+            "involvedObject": {"kind": kind, "namespace": "default", "name": name},
+            "type": "Normal",
+            "reason": reason,
+            "message": message,
+            "count": 1,
+            "firstTimestamp": at,
+            "lastTimestamp": at,
+            "source": {"component": "reconciler"},
+        } | more
+
+    @staticmethod
+    def listing(kind: str, items: Sequence[Json]) -> Callable[[Any], Json]:
+        """A list, or the Table of it, as the request asks."""
+
+        def answer(request: Any) -> Json:
+            if "as=Table" in request.accept:
+                include = request.query.get("includeObject", "Metadata")
+                return render_table(kind, items, now=NOW, list_metadata={"resourceVersion": "7"}, include=include)
+            return {
+                "kind": f"{kind}List",
+                "apiVersion": "v1",
+                "metadata": {"resourceVersion": "7"},
+                "items": list(items),
+            }
+
+        return answer
+
+    @staticmethod
+    def single(kind: str, item: Json) -> Callable[[Any], Json]:
+        """One object, or the Table of it, as the request asks."""
+
+        def answer(request: Any) -> Json:
+            if "as=Table" in request.accept:
+                return render_table(kind, [item], now=NOW, list_metadata={})
+            return {"kind": kind, "apiVersion": "v1", **item}
+
+        return answer
+
+
+@pytest.fixture
+def make() -> type[Objects]:
+    return Objects
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> float:
+    """The time stands still at a minute after every object was made."""
+    monkeypatch.setattr("time.time", lambda: NOW)
+    return NOW
