@@ -164,7 +164,7 @@ class Actions:
         with self._observer.making(action.id):
             self._ledger.put_container(row)
             try:
-                await asyncio.to_thread(
+                spec = await asyncio.to_thread(
                     self._makers.make_container,
                     action.id,
                     action.sandbox_id,
@@ -181,9 +181,8 @@ class Actions:
                     self._oci.create,
                     action.id,
                     self._places.bundle(action.id),
+                    spec,
                     self._places.log(action.id),
-                    self._cgroups.path(action.id),
-                    tty=config.tty,
                     stdin=config.stdin,
                     stdin_once=config.stdin_once,
                 )

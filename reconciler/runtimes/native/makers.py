@@ -70,8 +70,8 @@ class Makers:
         netns: str,
         addresses: tuple[str, ...],
         host_address: str,
-    ) -> None:
-        """Mount the root filesystem and write the bundle.
+    ) -> dict[str, Any]:
+        """Mount the root filesystem and what else the container stands on; returns its OCI spec.
 
         Raises: TerminalError(reason="CreateContainerConfigError"), TransientError(reason="FailedMount"), OSError.
         """
@@ -90,8 +90,7 @@ class Makers:
         )
         spec = bundle.render_spec(config, sandbox, image, made, self._host)
         _ensure_directory(root, spec["process"]["cwd"], made.user)
-        with open(directory / "config.json", "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            json.dump(spec, file, separators=(",", ":"))
+        return spec
 
     def remove_container(self, id: str) -> None:
         """Unmount its root filesystem and subPaths and remove its directory."""
