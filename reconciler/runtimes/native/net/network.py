@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -93,11 +94,11 @@ class Network:
         with self._observing, _border("cannot look at links", "Unavailable"):
             if self._observer is None:
                 self._observer = rtnetlink.Socket()
+            pins = self._pinned()  # before links: one that is attached meanwhile has its link
             ours = self._observer.link(self._names.bridge)
             ports = {link.name: link for link in self._observer.links(master=ours.ifindex)} if ours else {}
             return {
-                pin: self._fault(self._observer, self._pins / pin, ports.get(self._names.link(pin)))
-                for pin in self._pinned()
+                pin: self._fault(self._observer, self._pins / pin, ports.get(self._names.link(pin))) for pin in pins
             }
 
     async def publish(self, published: ruleset.Published) -> None:
@@ -274,11 +275,11 @@ class Network:
             return f"{_INSIDE} lost its address"
         return ""
 
-    def _pinned(self) -> Iterator[str]:
+    def _pinned(self) -> list[str]:
         try:
-            yield from sorted(path.name for path in self._pins.iterdir())
+            return sorted(os.listdir(self._pins))
         except FileNotFoundError:
-            return
+            return []
 
     def _socket(self) -> rtnetlink.Socket:
         """A socket of this thread, kept."""

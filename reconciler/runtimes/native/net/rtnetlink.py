@@ -25,8 +25,11 @@ UP = 0x1
 LOWER_UP = 0x10000
 
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _STRICT_CHECK = 270, 10, 11, 12
+_PATIENCE_SECONDS = 10
+_BATCH = 64  # acknowledgements that surely fit the receive buffer
 _REQUEST, _ACK, _EXCLUSIVE, _CREATE, _DUMP = 0x1, 0x4, 0x200, 0x400, 0x300
-_ACK_HAS_ATTRIBUTES = 0x200
+_INTERRUPTED, _ACK_HAS_ATTRIBUTES = 0x10, 0x200
+_ATTEMPTS = 10
 _ERROR, _DONE = 2, 3
 _NEW_LINK, _DELETE_LINK, _GET_LINK, _NEW_ADDRESS, _GET_ADDRESS, _NEW_ROUTE = 16, 17, 18, 20, 22, 24
 _NESTED = 0x8000
@@ -59,6 +62,7 @@ class Socket:
         try:
             for option in (_CAP_ACK, _EXT_ACK, _STRICT_CHECK):
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("=qq", _PATIENCE_SECONDS, 0))
             self._socket.bind((0, 0))
         except OSError:
             self._socket.close()
@@ -79,70 +83,79 @@ class Socket:
 
         Raises: OSError, of the first that was refused, after all were tried.
         """
-        waiting: set[int] = set()
-        batch = bytearray()
-        for message in messages:
-            waiting.add(self._append(batch, message, _ACK))
-        self._socket.send(batch)
         refused: OSError | None = None
-        while waiting:
-            for kind, flags, sequence, body in self._receive():
-                if kind == _ERROR and sequence in waiting:
-                    waiting.remove(sequence)
-                    refused = refused or _refusal(flags, body)
+        for start in range(0, len(messages), _BATCH):
+            batch = bytearray()
+            waiting = {self._append(batch, message, _ACK) for message in messages[start : start + _BATCH]}
+            self._socket.send(batch)
+            while waiting:
+                for kind, flags, sequence, body in self._receive():
+                    if kind == _ERROR and sequence in waiting:
+                        waiting.remove(sequence)
+                        refused = refused or _refusal(flags, body)
         if refused is not None:
             raise refused
 
-    def links(self, *, master: int = 0, kind: str = "") -> Iterator[Link]:
+    def links(self, *, master: int = 0, kind: str = "") -> list[Link]:
         """All links, or those of a bridge, or of one kind."""
         attributes = _attribute(29, _U32.pack(8))  # IFLA_EXT_MASK: without statistics
         if master:
             attributes += _attribute(10, _U32.pack(master))
         if kind:
             attributes += _nest(18, _text(1, kind))
-        for body in self._ask(_message(_GET_LINK, _LINK.pack(0, 0, 0, 0, 0) + attributes), _DUMP):
-            yield _parse_link(body)
+        request = _message(_GET_LINK, _LINK.pack(0, 0, 0, 0, 0) + attributes)
+        return [_parse_link(body) for body in self._ask(request, _DUMP)]
 
     def link(self, name: str) -> Link | None:
         """One link by name, or None."""
         try:
-            return next(map(_parse_link, self._ask(_message(_GET_LINK, _link(name)), 0)))
+            return _parse_link(self._ask(_message(_GET_LINK, _link(name)), 0)[0])
         except OSError as error:
             if error.errno == errno.ENODEV:
                 return None
             raise
 
-    def addresses(self, namespace: int) -> Iterator[IPv4Address]:
+    def addresses(self, namespace: int) -> list[IPv4Address]:
         """IPv4 addresses in the namespace that has this number here."""
         body = struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0) + _attribute(10, _U32.pack(namespace))
-        for answer in self._ask(_message(_GET_ADDRESS, body), _DUMP):
-            for kind, value in _attributes(answer, 8):
-                if kind == 2:  # IFA_LOCAL; 10 above is IFA_TARGET_NETNSID
-                    yield IPv4Address(value)
+        return [
+            IPv4Address(value)
+            for answer in self._ask(_message(_GET_ADDRESS, body), _DUMP)
+            for kind, value in _attributes(answer, 8)
+            if kind == 2  # IFA_LOCAL; 10 above is IFA_TARGET_NETNSID
+        ]
 
     def generation(self) -> int:
         """Changes whenever anybody changes any rule of nftables. Of a NETLINK_NETFILTER socket."""
-        for body in self._ask(_message(_GET_GENERATION, bytes(4)), 0):
-            for kind, value in _attributes(body, 4):
-                if kind == 1:
-                    return int.from_bytes(value, "big")
-        raise OSError(errno.EPROTO, "the kernel gave no generation of its rules")
+        (body,) = self._ask(_message(_GET_GENERATION, bytes(4)), 0)
+        return next(int.from_bytes(value, "big") for kind, value in _attributes(body, 4) if kind == 1)
 
-    def _ask(self, message: bytes, flags: int) -> Iterator[bytes]:
+    def _ask(self, message: bytes, flags: int) -> list[bytes]:
+        """All answers to one question, and asked again when things changed while the kernel listed them."""
+        for _ in range(_ATTEMPTS):
+            answers, whole = self._ask_once(message, flags)
+            if whole:
+                return answers
+        raise OSError(errno.EAGAIN, "links change faster than they can be listed")
+
+    def _ask_once(self, message: bytes, flags: int) -> tuple[list[bytes], bool]:
         batch = bytearray()
         asked = self._append(batch, message, flags)
         self._socket.send(batch)
-        while True:
+        answers: list[bytes] = []
+        whole = True
+        while True:  # to the end: what is not read now would be in the way of the next question
             for kind, answer_flags, sequence, body in self._receive():
                 if sequence != asked:
                     continue
+                whole = whole and not answer_flags & _INTERRUPTED
                 if kind == _DONE:
-                    return
+                    return answers, whole
                 if kind == _ERROR:
                     raise _refusal(answer_flags, body) or OSError(errno.EPROTO, "an answer without content")
-                yield body
+                answers.append(body)
                 if not flags:
-                    return
+                    return answers, True
 
     def _append(self, batch: bytearray, message: bytes, flags: int) -> int:
         self._sequence = self._sequence % 0x7FFFFFFF + 1
