@@ -111,6 +111,7 @@ def _nearest(word: str) -> str:
 
 @click.group(
     cls=Verbs,
+    invoke_without_command=True,
     params=list(global_options()),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="""\b
@@ -124,14 +125,13 @@ Examples:
 @click.pass_context
 def group(ctx: click.Context) -> None:
     """Keep one machine equal to a folder of manifests."""
-    ctx.ensure_object(Session)
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def explain(error: BaseException) -> tuple[str, int]:
     """What to tell the user, and the exit code: 1 the answer is no, 2 usage, 3 cannot."""
     match error:
-        case click.exceptions.NoArgsIsHelpError():
-            return error.format_message(), 2
         case click.UsageError():
             where = error.ctx.command_path if error.ctx else "reconciler"
             what = error.format_message().rstrip(".")

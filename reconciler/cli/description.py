@@ -31,7 +31,7 @@ class Page:
         """One line; several lines of `value` line up under the first."""
         first, *rest = str(value).splitlines() or [""]
         label = f"{'  ' * self._indent}{key}:"
-        width = max(_KEY_WIDTH, len(label) + 1)
+        width = max(_KEY_WIDTH + 2 * self._indent, len(label) + 1)
         self._lines.append(f"{label:<{width}}{first}".rstrip())
         self._lines += [f"{'':<{width}}{line}".rstrip() for line in rest]
 

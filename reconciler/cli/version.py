@@ -35,11 +35,11 @@ def command(session: Session, output: str | None) -> None:
 
 
 def _daemon_version(session: Session) -> str:
-    from reconciler.api.client import Client
+    from reconciler.api.client import OWN, Client
 
     try:
         if not daemon_answers(session.socket):
             return ""
-        return str(Client(session.socket).get("/version")["gitVersion"]).removeprefix("v")
+        return str(Client(session.socket).get(f"{OWN}/status")["version"])
     except ReconcilerError as error:
         return f"unknown: {error}"

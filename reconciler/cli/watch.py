@@ -74,10 +74,10 @@ def command(
     metrics_address: str | None,
 ) -> None:
     """Keep this machine equal to the manifests under PATH."""
-    from reconciler.daemon import Daemon
-
     if resync <= 0:
         raise click.UsageError("--resync must be longer than nothing")
+    from reconciler.daemon import Daemon
+
     more = {"metrics_address": metrics_address} if metrics_address is not None else {}
     settings = session.settings(paths=paths, resync_seconds=resync, pod_cidr=pod_cidr, **more)
     live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

@@ -8,23 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
+
+from reconciler.cli import group
 
 OWN = "/apis/reconciler.io/v1alpha1"
 
 
-def complete(line: str, run_dir: Path, shell: str = "bash") -> list[str]:
+def complete(line: str, run_dir: Path) -> list[str]:
     """What is offered for the last word of `line`."""
-    words = line.split(" ")
-    environment = os.environ | {
-        "_RECONCILER_COMPLETE": f"{shell}_complete",
-        "COMP_WORDS": line,
-        "COMP_CWORD": str(len(words) - 1) if shell != "fish" else words[-1],
-        "RECONCILER_RUN_DIR": str(run_dir),
-    }
-    code = "from reconciler.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30)
-    assert done.stderr == ""
-    return [line.split(",", 1)[-1] for line in done.stdout.splitlines() if line]
+    *words, last = line.split(" ")[1:]
+    asked = ShellComplete(group, {}, "reconciler", "_RECONCILER_COMPLETE")
+    return [item.value for item in asked.get_completions(["--run-dir", str(run_dir), *words], last)]
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_a_crashing_pod_says_why(make) -> None:
     assert field(text, "Restart Count") == "2"
     assert field(text, "Exit Code") == "1"
     containers = section(text, "Containers")
-    at = containers.index("    State:        Waiting")
+    at = containers.index("    State:            Waiting")
     assert containers[at + 1].split() == ["Reason:", "CrashLoopBackOff"]
     assert containers[at + 1].startswith("      "), "it stands below its state"
     assert section(text, "Events")[1:] == [
@@ -102,7 +102,7 @@ def test_a_secret_shows_sizes_and_no_value(make) -> None:
     encoded = base64.b64encode(SECRET.encode()).decode()
     secret = {"kind": "Secret", "type": "Opaque", "metadata": make.meta("api"), "data": {"token": encoded}}
     text = describe(secret, [], make.now)
-    assert section(text, "Data") == ["  token:          19 bytes"]
+    assert section(text, "Data") == ["  token:            19 bytes"]
     assert SECRET not in text
     assert encoded not in text
 

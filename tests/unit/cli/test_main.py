@@ -25,6 +25,13 @@ def test_every_verb_exists_and_has_help_with_examples() -> None:
         assert "reconciler " + name in (command.epilog or command.help), f"{name}: no example"
 
 
+def test_without_a_verb_it_helps(run) -> None:
+    result = run()
+    assert (result.code, result.err) == (0, "")
+    assert result.out == run("--help").out
+    assert "Examples:" in result.out
+
+
 def test_no_verb_is_in_two_sections() -> None:
     assert sum(len(verbs) for verbs in SECTIONS.values()) == len(VERBS)
 
