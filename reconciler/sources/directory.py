@@ -253,4 +253,4 @@ def _moved(found: Walk) -> bool:
 
 
 def _unreadable(what: str) -> TransientError:
-    return TransientError(f"{what}; nothing is removed while it cannot be read", reason="SourceUnreadable")
+    return TransientError(f"{what}", reason="SourceUnreadable")
