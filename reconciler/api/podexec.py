@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from reconciler.api.backend import Backend
-from reconciler.api.failures import bad_request, internal_error
+from reconciler.api.failures import Failure, bad_request, internal_error
 from reconciler.api.podlog import bare_id, choose_container, container_status
 from reconciler.api.queries import ExecQuery, parse_exec
 from reconciler.api.resources import POD
@@ -56,8 +56,10 @@ class PodExec:
         if socket.ws_protocol is None:
             await socket.close(code=WSCloseCode.PROTOCOL_ERROR, message=b"speak v5.channel.k8s.io or v4.channel.k8s.io")
             return socket
-        await self._streams.run(self._session(socket, container_id, query))
-        await socket.close(code=WSCloseCode.OK if socket.prepared else WSCloseCode.GOING_AWAY)
+        if not await self._streams.run(self._session(socket, container_id, query)):
+            failure = Failure(503, "ServiceUnavailable", "the daemon stops, and has ended the command")
+            await _send(socket, ERROR, json_line(failure.to_json()))
+        await socket.close()
         return socket
 
     async def _session(self, socket: web.WebSocketResponse, container_id: str, query: ExecQuery) -> None:

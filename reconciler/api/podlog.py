@@ -17,6 +17,7 @@ from reconciler.api.queries import LogQuery, parse_log
 from reconciler.api.resources import POD
 from reconciler.api.streams import Streams
 from reconciler.api.watching import find
+from reconciler.errors import ReconcilerError
 from reconciler.model.ref import Ref
 from reconciler.ports import LogLine
 
@@ -111,20 +112,26 @@ def _names(containers: Sequence[Json]) -> list[str]:
 
 
 async def _text(lines: AsyncIterator[LogLine], query: LogQuery) -> AsyncGenerator[bytes, None]:
-    """Lines as text: with their times if asked for, cut after `limit_bytes`."""
+    """Lines as text: with their times if asked for, cut after `limit_bytes`.
+
+    A log that cannot be read any more says so in its place, as the kubelet does it: the answer has begun.
+    """
     left = query.limit_bytes
     begins = True  # a line that came in parts has one time, at its beginning
-    async for line in lines:
-        text = line.text + b"\n" if line.complete else line.text
-        if query.timestamps and begins:
-            text = render_time(line.at).encode() + b" " + text
-        begins = line.complete
-        if left is not None:
-            text = text[:left]
-            left -= len(text)
-        yield text
-        if left == 0:
-            return
+    try:
+        async for line in lines:
+            text = line.text + b"\n" if line.complete else line.text
+            if query.timestamps and begins:
+                text = render_time(line.at).encode() + b" " + text
+            begins = line.complete
+            if left is not None:
+                text = text[:left]
+                left -= len(text)
+            yield text
+            if left == 0:
+                return
+    except ReconcilerError as error:
+        yield f"unable to retrieve container logs: {error}\n".encode()
 
 
 def render_time(at: float) -> str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from aiohttp import web
+
+log = logging.getLogger(__name__)
 
 
 def json_line(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
@@ -38,12 +41,19 @@ class Streams:
         """Answer with `parts`, each as soon as it is there. Hanging up, or `close`, closes `parts`."""
         response = web.StreamResponse(headers={"Content-Type": content_type, "Cache-Control": "no-cache, private"})
         await response.prepare(request)
-        await self.run(_copy(parts, response))
-        await response.write_eof()
+        try:
+            await self.run(_copy(parts, response))
+            await response.write_eof()
+        except ConnectionError:
+            pass  # the client hung up
+        except Exception:
+            log.exception("%s %s broke off", request.method, request.path)
+            if request.transport is not None:
+                request.transport.abort()  # without the last chunk, so that nobody takes it for the end
         return response
 
-    async def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do `work` until it is done or `close` cuts it short. What it raises passes through."""
+    async def run(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do `work` until it is done (True), or `close` cuts it short (False). What it raises passes through."""
         task = asyncio.ensure_future(work)
         self._flowing.add(task)
         if self._closed:
@@ -55,8 +65,10 @@ class Streams:
             if not task.done():  # we were cancelled: the client hung up
                 task.cancel()
                 await asyncio.wait({task})
-        if not task.cancelled():
-            task.result()
+        if task.cancelled():
+            return False
+        task.result()
+        return True
 
     def close(self) -> None:
         """End them all, and from now on those that begin."""
