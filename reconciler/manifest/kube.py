@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from reconciler.manifest import admit
 from reconciler.manifest.builtin import unsupported
 from reconciler.manifest.explain import explain, meant_place
-from reconciler.manifest.problems import Problem, Scope, Severity
+from reconciler.manifest.problems import Problem, Scope, Severity, errors
 from reconciler.manifest.yamldoc import Document, line_of
 from reconciler.manifest.yamltree import Location, path_text
 from reconciler.model.kinds import KINDS, Object, Pod, Secret
@@ -46,10 +46,11 @@ def read_document(document: Document) -> tuple[list[Entry], list[Problem]]:
     entries: list[Entry] = []
     problems: list[Problem] = []
     for item in _flatten(document, problems, 0):
-        before = len(problems)
-        obj = _read_object(item, problems)
-        if obj is not None and not any(p.severity is Severity.ERROR for p in problems[before:]):
+        found: list[Problem] = []
+        obj = _read_object(item, found)
+        if obj is not None and not errors(found):
             entries.append(Entry(obj, item.file, item.line, item.lines))
+        problems += sorted(found, key=lambda problem: problem.line)
     return entries, problems
 
 

@@ -61,8 +61,9 @@ def _text_of(value: Any) -> str:
 
 def _amount(canonical: Callable[[str], str]) -> core_schema.CoreSchema:
     def decode(value: Any) -> str:
+        text = _text_of(value)
         try:
-            return canonical(_text_of(value))
+            return canonical(text)
         except ValueError as wrong:
             raise PydanticCustomError("quantity", "{reason}", {"reason": str(wrong)}) from None
 
