@@ -26,6 +26,9 @@ class WorkQueue:
     def __init__(self, clock: Clock, telemetry: Telemetry) -> None:
         self._clock = clock
         self._telemetry = telemetry
+        self._adds = telemetry.queue_adds_total.labels(*_LABELS)
+        self._waits = telemetry.queue_duration_seconds.labels(*_LABELS)
+        self._works = telemetry.work_duration_seconds.labels(*_LABELS)
         self._ready: dict[Ref, float] = {}  # in order of arrival; value: when it became due
         self._active: dict[Ref, float] = {}  # value: when it was taken
         self._again: set[Ref] = set()  # added while active
@@ -44,7 +47,7 @@ class WorkQueue:
         elif ref not in self._ready:
             self._ready[ref] = self._clock.now()
             self._idle.clear()
-            self._telemetry.queue_adds_total.labels(*_LABELS).inc()
+            self._adds.inc()
             self._arrived.set()
 
     def add_at(self, ref: Ref, at: float) -> None:
@@ -96,7 +99,7 @@ class WorkQueue:
             await work(ref)
         finally:
             took = self._clock.now() - self._active.pop(ref)
-            self._telemetry.work_duration_seconds.labels(*_LABELS).observe(took)
+            self._works.observe(took)
             if ref in self._again:
                 self._again.discard(ref)
                 self.add(ref)
@@ -114,7 +117,7 @@ class WorkQueue:
             for ref, since in self._ready.items():
                 del self._ready[ref]
                 self._active[ref] = now
-                self._telemetry.queue_duration_seconds.labels(*_LABELS).observe(max(0.0, now - since))
+                self._waits.observe(max(0.0, now - since))
                 return ref
             self._arrived.clear()
             timeout = max(0.0, self._later[0][0] - now) if self._later else None
