@@ -20,8 +20,10 @@ def check_resources(resources: ResourceRequirements, at: Location, report: Repor
         _check_amount(name, limit, here, report)
     for name, request in resources.requests.items():
         here = (*at, "requests", name)
-        _check_amount(name, request, here, report)
         most = resources.limits.get(name)
+        if most == request:
+            continue  # where it is wrong, it was told at the limit, of which it often is only a copy
+        _check_amount(name, request, here, report)
         if most is None:
             if not _overcommits(name):
                 report.required((*at, "limits", name), f"{name} cannot be shared, so its request needs an equal limit")
