@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import threading
 
-from reconciler.errors import HostError, TransientError
+from reconciler.errors import TransientError
+from reconciler.runtimes.native import tools
 from reconciler.runtimes.native.net import rtnetlink, ruleset
 
 
@@ -87,10 +88,8 @@ class Firewall:
 
 
 def _nft(*arguments: str, stdin: str = "") -> str:
-    try:
-        done = subprocess.run(["nft", *arguments], input=stdin, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise HostError("nft is not installed: apt install nftables") from None
+    command = [tools.require("nft"), *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         words = done.stderr.strip().splitlines()[:1] or ["no reason given"]
         raise TransientError(f"nft refused the rules: {words[0]}", reason="RulesetRejected")

@@ -7,14 +7,12 @@ the case and only there. It carries our comment, and `remove` takes it out again
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from reconciler.errors import TransientError
-
-_LEGACY = "iptables-legacy"
+from reconciler.runtimes.native import tools
 
 
 def ensure(bridge: str, comment: str) -> None:
@@ -69,12 +67,10 @@ def plan_removal(rules: str, comment: str) -> list[Sequence[str]]:
 
 
 def _programs() -> Iterator[str]:
-    if shutil.which("iptables-nft"):
-        yield "iptables-nft"
-    elif shutil.which("iptables"):
-        yield "iptables"
-    if is_legacy() and shutil.which(_LEGACY):  # only asking it would load its modules
-        yield _LEGACY
+    if current := tools.find("iptables-nft") or tools.find("iptables"):
+        yield current
+    if is_legacy() and (legacy := tools.find("iptables-legacy")):  # only asking it would load its modules
+        yield legacy
 
 
 def _run(program: str, *arguments: str) -> str:

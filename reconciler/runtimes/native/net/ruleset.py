@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
-from reconciler.errors import ConflictError, TerminalError
 from reconciler.model.sandbox import Port
 
 Published = Mapping[str, tuple[IPv4Address, tuple[Port, ...]]]
@@ -15,7 +14,7 @@ Published = Mapping[str, tuple[IPv4Address, tuple[Port, ...]]]
 def render(table: str, bridge: str, pod_cidr: IPv4Network, published: Published) -> str:
     """Input for `nft -f -` that replaces the whole table in one transaction.
 
-    The same inputs give the same text. A host port with an IPv6 `host_ip` gets no rule: `admit` refuses it.
+    The same inputs give the same text. A host port with an IPv6 `host_ip` gets no rule: pods have IPv4.
     Source: nft(8). `add` first makes `delete` safe when the table is absent.
     """
     host_ports = "\n".join(f"\t\t{rule}" for rule in _host_ports(published))
@@ -51,35 +50,6 @@ table ip {table} {{
 def render_removal(table: str) -> str:
     """Input for `nft -f -` after which there is no table of ours, whether there was one or not."""
     return f"add table ip {table}\ndelete table ip {table}\n"
-
-
-def admit(ports: Iterable[Port], published: Published) -> None:
-    """Refuse host ports that another sandbox has, or that cannot be published.
-
-    `published` is without the sandbox that asks.
-    Raises: ConflictError(reason="HostPortConflict"), TerminalError(reason="FailedCreatePodSandBox").
-    """
-    taken = {
-        (other.host_port, other.protocol, _host_address(other)): sandbox_id
-        for sandbox_id, (_, others) in sorted(published.items())
-        for other in others
-    }
-    for port in ports:
-        wanted = _host_address(port)
-        if wanted is None:
-            raise TerminalError(
-                f"hostPort {port.host_port}: hostIP {port.host_ip!r} is not an IPv4 address, and pods have only those",
-                reason="FailedCreatePodSandBox",
-            )
-        for (number, protocol, address), sandbox_id in taken.items():
-            if (number, protocol) == (port.host_port, port.protocol) and (
-                address == wanted or _ANY in (address, wanted)
-            ):
-                raise ConflictError(
-                    f"hostPort {port.host_port}/{port.protocol} is published by sandbox {sandbox_id}: "
-                    "give one of them another hostPort or hostIP",
-                    reason="HostPortConflict",
-                )
 
 
 _ANY = IPv4Address(0)

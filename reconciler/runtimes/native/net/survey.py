@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, ip_address
 from pathlib import Path
 
 from pyroute2 import IPRoute
@@ -39,7 +39,7 @@ def port_holder(port: int, protocol: str, host_ip: str = "") -> str | None:
 def _is_free(port: int, protocol: str, host_ip: str) -> bool:
     """Asks the kernel by binding, without listening: a packet for it goes where it went before."""
     kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_INET, kind) as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host_ip else socket.AF_INET, kind) as probe:
         if protocol == "TCP":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past connections hold nothing
         try:
@@ -54,7 +54,8 @@ def _is_free(port: int, protocol: str, host_ip: str) -> bool:
 
 def _listeners(port: int, protocol: str, host_ip: str) -> Iterator[int]:
     """Inodes of the sockets that hold the port. Source: proc_net_tcp(5)."""
-    wanted = {IPv4Address(0).packed, IPv4Address(host_ip or 0).packed}
+    anywhere = not any(ip_address(host_ip or "::").packed)
+    wanted = {bytes(4), ip_address(host_ip or "::").packed[-4:]}
     for table in (protocol.lower(), f"{protocol.lower()}6"):
         try:
             lines = Path(f"/proc/thread-self/net/{table}").read_text().splitlines()[1:]
@@ -65,7 +66,7 @@ def _listeners(port: int, protocol: str, host_ip: str) -> Iterator[int]:
             address, _, held = local.rpartition(":")
             # each word of the address is in the machine's order; the last is the IPv4 part
             word = int(address[-8:], 16).to_bytes(4, "little")
-            if int(held, 16) == port and state == _LISTENING[protocol] and (not host_ip or word in wanted):
+            if int(held, 16) == port and state == _LISTENING[protocol] and (anywhere or word in wanted):
                 yield int(rest[5])
 
 

@@ -2,13 +2,11 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.errors import ConflictError, TerminalError
 from reconciler.model.sandbox import Port
-from reconciler.runtimes.native.net.ruleset import admit, render, render_removal
+from reconciler.runtimes.native.net.ruleset import render, render_removal
 
 CIDR = IPv4Network("10.201.0.0/16")
 A, B = IPv4Address("10.201.0.2"), IPv4Address("10.201.0.3")
@@ -89,32 +87,3 @@ def test_the_text_does_not_depend_on_order(published, order) -> None:
     first = {key: (A, tuple(published[key])) for key in published}
     second = {key: (A, tuple(reversed(published[key]))) for key in shuffled}
     assert host_ports(first) == host_ports(second)
-
-
-@pytest.mark.parametrize(
-    ("held", "wanted", "clash"),
-    [
-        pytest.param(Port(80, 8080), Port(81, 8080), True, id="same port"),
-        pytest.param(Port(80, 8080), Port(80, 8081), False, id="another port"),
-        pytest.param(Port(80, 8080), Port(80, 8080, "UDP"), False, id="another protocol"),
-        pytest.param(Port(80, 8080), Port(80, 8080, host_ip="127.0.0.1"), True, id="one of every address"),
-        pytest.param(Port(80, 8080, host_ip="127.0.0.1"), Port(80, 8080), True, id="every address of one"),
-        pytest.param(
-            Port(80, 8080, host_ip="127.0.0.1"), Port(80, 8080, host_ip="192.0.2.2"), False, id="two addresses"
-        ),
-        pytest.param(Port(80, 8080), Port(80, 8080, host_ip="0.0.0.0"), True, id="0.0.0.0 is every address"),
-    ],
-)
-def test_admit(held: Port, wanted: Port, clash: bool) -> None:
-    published = {"other": (A, (held,))}
-    if not clash:
-        admit([wanted], published)
-        return
-    with pytest.raises(ConflictError, match=r"hostPort 8080/TCP is published by sandbox other") as caught:
-        admit([wanted], published)
-    assert caught.value.reason == "HostPortConflict"
-
-
-def test_admit_refuses_an_ipv6_host_address() -> None:
-    with pytest.raises(TerminalError, match="'::1' is not an IPv4 address"):
-        admit([Port(80, 8080, host_ip="::1")], {})
