@@ -22,9 +22,7 @@ class ExecCommand(click.Command):
         ctx.allow_interspersed_args = False
         values, _, _ = self.make_parser(ctx).parse_args(args=list(args))
         words = values.get("words")
-        ctx.allow_interspersed_args = (
-            isinstance(words, list | tuple) and bool(words) and words[0].startswith("-") and words[0] != "--"
-        )
+        ctx.allow_interspersed_args = isinstance(words, list | tuple) and bool(words) and words[0].startswith("-")
         return super().parse_args(ctx, args)
 
 
@@ -63,9 +61,6 @@ def command(
     """Run a command in a container."""
     from reconciler.cli.terminal import relay
 
-    words = words[1:] if words[0] == "--" else words
-    if not words:
-        raise click.UsageError("no command to run")
     if tty and not sys.stdin.isatty():
         click.echo("Unable to use a TTY: standard input is not a terminal.", err=True)
         tty = False

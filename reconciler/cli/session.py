@@ -90,10 +90,8 @@ pass_session = click.make_pass_decorator(Session, ensure=True)
 
 def _keep(ctx: click.Context, option: click.Parameter, value: Any) -> None:
     """Store a global option; one that stands after the verb wins over one before it."""
-    source = ctx.get_parameter_source(option.name or "")
-    if ctx.parent is not None and source is click.core.ParameterSource.DEFAULT:
-        return
-    setattr(ctx.ensure_object(Session), option.name or "", value)
+    if ctx.get_parameter_source(option.name or "") is not click.core.ParameterSource.DEFAULT:
+        setattr(ctx.ensure_object(Session), option.name or "", value)
 
 
 def global_options(*, hidden: bool = False) -> list[click.Option]:

@@ -27,6 +27,7 @@ HOUR, DAY = 3600, 86400
         (48 * HOUR, "2 days"),
         (13 * DAY, "13 days"),
         (14 * DAY, "2 weeks"),
+        (41 * DAY, "5 weeks"),
         (60 * DAY, "2 months"),
         (729 * DAY, "24 months"),
         (730 * DAY, "2 years"),

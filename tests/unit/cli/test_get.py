@@ -19,6 +19,7 @@ def test_pods(run, daemon, make) -> None:
         "db-0    0/1     CrashLoopBackOff   3          60s\n"
         "web-0   1/1     Running            0          60s\n"
     )
+    assert run("get", "pods,po").out == result.out
     assert "IP" in run("get", "pods", "-o", "wide").out.splitlines()[0]
     assert run("get", "pod", "--no-headers").out.splitlines()[0].startswith("db-0")
 

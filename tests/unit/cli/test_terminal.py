@@ -146,11 +146,16 @@ def test_a_new_size_is_told(terminal: int) -> None:
         (["-it", "web", "sh", "-c", "a -- b"], "web", ("sh", "-c", "a -- b"), "it"),
         (["web", "-it", "--", "sh", "-c", "x"], "web", ("sh", "-c", "x"), "it"),
         (["web", "-i", "-c", "app", "--", "git", "log", "--", "file"], "web", ("git", "log", "--", "file"), "i"),
+        (["web", "--", "git", "log", "--", "file"], "web", ("git", "log", "--", "file"), ""),
         (["-i", "web", "git", "log", "--", "file"], "web", ("git", "log", "--", "file"), "i"),
     ],
 )
 def test_dockers_order_and_kubectls(arguments: list[str], target: str, words: tuple[str, ...], flags: str) -> None:
     params = exec_command.make_context("exec", arguments).params
-    given = params["words"][1:] if params["words"][0] == "--" else params["words"]
-    assert (params["target"], given) == (target, words)
+    assert (params["target"], params["words"]) == (target, words)
     assert (params["stdin"], params["tty"]) == ("i" in flags, "t" in flags)
+
+
+@pytest.mark.parametrize("arguments", [[], ["web"], ["web", "--"], ["-it", "web"]])
+def test_without_a_command_it_is_a_usage_error(run, arguments: list[str]) -> None:
+    assert run("exec", *arguments).code == 2
