@@ -114,8 +114,10 @@ class _Reading:
                 left = chunk[end:] if end else None
                 first_line += _line_at(chunk, end) - 1
             except Refused as refused:
-                templated = is_template(chunk, refused.line - first_line)
-                self.report(refused.line, refused.field, TEMPLATE if templated else refused.message)
+                if is_template(chunk, refused.line - first_line):
+                    self.report(refused.line, "", TEMPLATE)
+                else:
+                    self.report(refused.line, refused.field, refused.message)
                 return
             except yaml.MarkedYAMLError as error:
                 left = _repaired(chunk, error)
@@ -197,14 +199,12 @@ def _not_utf8(content: bytes) -> str:
 
 def _repaired(chunk: str, error: yaml.MarkedYAMLError) -> str | None:
     """The chunk with the one double-quoted text mended that libyaml refuses and Kubernetes takes, if it is that."""
-    if error.context_mark is None or error.problem_mark is None:
+    quoted = _QUOTED.match(chunk, error.context_mark.index) if error.context_mark else None
+    if quoted is None:
         return None
     json = chunk.lstrip()[:1] in ("{", "[")  # then Kubernetes reads it with a JSON parser: surrogate pairs
-    escape = _ESCAPE.match(chunk, error.problem_mark.index)
-    quoted = _QUOTED.match(chunk, error.context_mark.index)
-    if quoted is None or escape is None or _unescaped(escape, json) == escape[0]:
-        return None
-    return chunk[: quoted.start()] + _ESCAPE.sub(lambda e: _unescaped(e, json), quoted[0]) + chunk[quoted.end() :]
+    text = _ESCAPE.sub(lambda escape: _unescaped(escape, json), quoted[0])
+    return chunk[: quoted.start()] + text + chunk[quoted.end() :] if text != quoted[0] else None
 
 
 def _unescaped(escape: re.Match[str], json: bool) -> str:
