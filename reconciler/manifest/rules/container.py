@@ -41,12 +41,18 @@ _PVC_SOURCES = ("persistent_volume_claim", "ephemeral")
 
 
 def check_container(
-    container: Container, spec: PodSpec, volumes: Mapping[str, Volume], at: Location, report: Report
+    container: Container,
+    spec: PodSpec,
+    volumes: Mapping[str, Volume],
+    at: Location,
+    report: Report,
+    *,
+    is_pod: bool,
 ) -> None:
     """`volumes` are those of the pod, by name. Its own name is checked where all of the pod's are known."""
     if not container.image:
         report.required((*at, "image"), f"the image that container {shown(container.name)} runs")
-    elif container.image != container.image.strip():
+    elif is_pod and container.image != container.image.strip():
         report.refuse((*at, "image"), container.image, "must not begin or end with white space")
     _check_ports(container, at, report)
     for index, variable in enumerate(container.env):
@@ -125,8 +131,7 @@ def _check_value_from(source: EnvVarSource, spec: PodSpec, at: Location, report:
         )
         if ref is None:
             return
-        if not ref.name:
-            report.required((*at, where, "name"), "the name of the " + ("Secret" if where[0] == "s" else "ConfigMap"))
+        _check_reference(ref.name, (*at, where), report)
         if not ref.key:
             report.required((*at, where, "key"), "the key whose value it is")
         else:
@@ -187,10 +192,18 @@ def _check_env_from(source: EnvFromSource, at: Location, report: Report) -> None
         report.error(at, "has configMapRef and secretRef, and only one of them can be used")
     elif config is None and secret is None:
         report.error(at, "says nothing: the variables come from a configMapRef or a secretRef")
-    elif config is not None and not config.name:
-        report.required((*at, "configMapRef", "name"), "the name of the ConfigMap")
-    elif secret is not None and not secret.name:
-        report.required((*at, "secretRef", "name"), "the name of the Secret")
+    elif config is not None:
+        _check_reference(config.name, (*at, "configMapRef"), report)
+    elif secret is not None:
+        _check_reference(secret.name, (*at, "secretRef"), report)
+
+
+def _check_reference(name: str, at: Location, report: Report) -> None:
+    """The name of a ConfigMap or Secret that the field at `at` refers to."""
+    if not name:
+        report.required((*at, "name"), "the name of the " + ("Secret" if str(at[-1])[0] == "s" else "ConfigMap"))
+    else:
+        report.check((*at, "name"), name, formats.subdomain(name))
 
 
 def check_mounts(container: Container, volumes: Mapping[str, Volume], at: Location, report: Report) -> None:

@@ -23,7 +23,7 @@ _IPC_SYSCTLS = ("kernel.shm", "kernel.msg", "fs.mqueue.", "kernel.sem")
 
 def check_pod_spec(spec: PodSpec, at: Location, report: Report, *, is_pod: bool) -> None:
     """`is_pod` is False for a template."""
-    volumes = check_volumes(spec, at, report)
+    volumes = check_volumes(spec, at, report, is_pod=is_pod)
     if not spec.containers:
         report.required((*at, "containers"), "a pod has at least one container")
     names: set[str] = set()
@@ -35,7 +35,7 @@ def check_pod_spec(spec: PodSpec, at: Location, report: Report, *, is_pod: bool)
             if container.name in names:
                 report.refuse((*here, "name"), container.name, "is the name of another container of this pod")
             names.add(container.name)
-        check_container(container, spec, volumes, here, report)
+        check_container(container, spec, volumes, here, report, is_pod=is_pod)
     for index, container in enumerate(spec.init_containers):
         if container.restart_policy != "Always":
             _check_ends(container, (*at, "initContainers", index), report)
@@ -79,13 +79,14 @@ def _check_ends(container: Container, at: Location, report: Report) -> None:
 
 
 def _check_host_ports(spec: PodSpec, at: Location, report: Report, *, is_pod: bool) -> None:
+    """Not of init containers, of which only one runs at a time."""
     taken: set[tuple[str, str, int]] = set()
-    for container, here in _containers(spec, at):
+    for number, container in enumerate(spec.containers):
         for index, port in enumerate(container.ports):
-            place = (*here, "ports", index, "hostPort")
+            place = (*at, "containers", number, "ports", index, "hostPort")
             if spec.host_network and (is_pod or port.host_port) and port.host_port != port.container_port:
                 report.refuse(place, port.host_port, "must equal containerPort, because the pod uses hostNetwork")
-            if port.host_port and here[-2] == "containers":
+            if port.host_port:
                 key = (port.protocol, port.host_ip, port.host_port)
                 if key in taken:
                     report.refuse(place, port.host_port, "is used by another port of this pod")
@@ -167,9 +168,6 @@ def _check_names(spec: PodSpec, at: Location, report: Report) -> None:
         if name:
             report.check((*at, field), name, formats.subdomain(name))
     check_labels(spec.node_selector, (*at, "nodeSelector"), report)
-    for index, secret in enumerate(spec.image_pull_secrets):
-        if not secret.name:
-            report.required((*at, "imagePullSecrets", index, "name"), "the name of the Secret")
     for index, gate in enumerate(spec.readiness_gates):
         here = (*at, "readinessGates", index, "conditionType")
         report.check(here, gate.condition_type, formats.qualified(gate.condition_type))

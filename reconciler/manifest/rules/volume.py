@@ -43,7 +43,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 """Attributes that a source must have, by source."""
 
 
-def check_volumes(spec: PodSpec, at: Location, report: Report) -> dict[str, Volume]:
+def check_volumes(spec: PodSpec, at: Location, report: Report, *, is_pod: bool) -> dict[str, Volume]:
     """Returns: the volumes by name."""
     volumes: dict[str, Volume] = {}
     for index, volume in enumerate(spec.volumes):
@@ -60,7 +60,9 @@ def check_volumes(spec: PodSpec, at: Location, report: Report) -> dict[str, Volu
             names = " and ".join(_alias(volume, source) for source in sources)
             report.error(here, f"has {names}, and a volume can have one source only")
         for source in sources:
-            _check_source(volume, source, spec, (*here, _alias(volume, source)), report)
+            _check_source(volume, source, (*here, _alias(volume, source)), report)
+        if is_pod and volume.projected is not None and not spec.service_account_name:
+            _check_no_tokens(volume.projected, here, report)
     return volumes
 
 
@@ -68,7 +70,7 @@ def _alias(model: object, attribute: str) -> str:
     return type(model).model_fields[attribute].alias or attribute  # type: ignore[attr-defined]
 
 
-def _check_source(volume: Volume, source: str, spec: PodSpec, at: Location, report: Report) -> None:
+def _check_source(volume: Volume, source: str, at: Location, report: Report) -> None:
     value = getattr(volume, source)
     for attribute in _REQUIRED.get(source, ()):
         if not getattr(value, attribute):
@@ -87,7 +89,7 @@ def _check_source(volume: Volume, source: str, spec: PodSpec, at: Location, repo
         report.between((*at, "defaultMode"), volume.downward_api.default_mode, 0, _MOST_MODE)
         _check_downward(volume.downward_api.items, at, report, claimed=set())
     elif volume.projected is not None:
-        _check_projected(volume.projected, spec, at, report)
+        _check_projected(volume.projected, at, report)
     elif volume.ephemeral is not None:
         _check_ephemeral(volume.ephemeral, at, report)
     elif volume.nfs is not None and volume.nfs.path:
@@ -131,7 +133,7 @@ def _check_downward(items: Sequence[DownwardAPIVolumeFile], at: Location, report
             report.required((*here, "fieldRef"), "what the file holds: fieldRef or resourceFieldRef")
 
 
-def _check_projected(projected: ProjectedVolumeSource, spec: PodSpec, at: Location, report: Report) -> None:
+def _check_projected(projected: ProjectedVolumeSource, at: Location, report: Report) -> None:
     report.between((*at, "defaultMode"), projected.default_mode, 0, _MOST_MODE)
     claimed: set[str] = set()
     for index, source in enumerate(projected.sources):
@@ -142,7 +144,14 @@ def _check_projected(projected: ProjectedVolumeSource, spec: PodSpec, at: Locati
             if path in claimed:
                 report.refuse(location, path, "is the path of another file of this volume")
             claimed.add(path)
-        _check_projection(source, spec, here, claimed, report)
+        _check_projection(source, here, claimed, report)
+
+
+def _check_no_tokens(projected: ProjectedVolumeSource, at: Location, report: Report) -> None:
+    for index, source in enumerate(projected.sources):
+        if source.service_account_token is not None:
+            here = (*at, "projected", "sources", index, "serviceAccountToken")
+            report.error(here, "needs spec.serviceAccountName: the token is that account's")
 
 
 def _projected_paths(source: VolumeProjection, at: Location) -> Iterator[tuple[str, Location]]:
@@ -154,7 +163,7 @@ def _projected_paths(source: VolumeProjection, at: Location) -> Iterator[tuple[s
         yield token.path, (*at, "serviceAccountToken", "path")
 
 
-def _check_projection(source: VolumeProjection, spec: PodSpec, at: Location, claimed: set[str], report: Report) -> None:
+def _check_projection(source: VolumeProjection, at: Location, claimed: set[str], report: Report) -> None:
     for field, files in (("secret", source.secret), ("configMap", source.config_map)):
         if files is not None:
             if not files.name:
@@ -165,8 +174,6 @@ def _check_projection(source: VolumeProjection, spec: PodSpec, at: Location, cla
     token = source.service_account_token
     if token is not None:
         here = (*at, "serviceAccountToken")
-        if not spec.service_account_name:
-            report.error(here, "needs spec.serviceAccountName: the token is that account's")
         if token.expiration_seconds is not None:
             report.between((*here, "expirationSeconds"), token.expiration_seconds, 600, 2**32)
         if not token.path:

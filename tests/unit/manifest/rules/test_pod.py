@@ -40,7 +40,7 @@ REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
         ({"serviceAccountName": "${SA}"}, ['serviceAccountName: "${SA}" must consist']),
         ({"activeDeadlineSeconds": 0}, ["activeDeadlineSeconds: 0 must be between 1"]),
         ({"nodeSelector": {"a b": "c"}}, ['nodeSelector[a b]: "a b" is no key']),
-        ({"imagePullSecrets": [{}]}, ["imagePullSecrets[0].name: required"]),
+        ({"imagePullSecrets": [{}]}, []),
         (
             {"shareProcessNamespace": True, "hostPID": True},
             ["shareProcessNamespace: must not be true together with hostPID"],

@@ -20,6 +20,9 @@ def deployment(kind: str = "Deployment", template: dict[str, Any] | None = None,
     return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "web"}, "spec": body}
 
 
+TOKEN = {"sources": [{"serviceAccountToken": {"path": "token"}}]}
+
+
 def rolling(surge: Any, unavailable: Any) -> dict[str, Any]:
     return {"strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}}
 
@@ -77,6 +80,8 @@ def rolling(surge: Any, unavailable: Any) -> dict[str, Any]:
             ),
             ["template.spec.containers[0].ports[0].hostPort: 81 must equal containerPort"],
         ),
+        (deployment(template={"containers": [{"name": "c", "image": " i"}]}), []),
+        (deployment(template={"volumes": [{"name": "v", "projected": TOKEN}]}), []),
         (deployment(minReadySeconds=600), ["progressDeadlineSeconds: 600 must be more than minReadySeconds (600)"]),
         (deployment(**rolling(0, 0)), ["strategy.rollingUpdate.maxUnavailable: must not be 0 when maxSurge is 0 too"]),
         (deployment(**rolling("0%", 1)), []),
