@@ -93,7 +93,16 @@ class Instance:
         """Start `reconciler watch` on the folder, and return once it answers."""
         with open(self.log, "ab") as log:
             self.daemon = subprocess.Popen(
-                [*self._program(), "watch", str(self.folder), "--metrics-address", self.metrics_address, *arguments],
+                [
+                    *self._program(),
+                    "watch",
+                    str(self.folder),
+                    "--metrics-address",
+                    self.metrics_address,
+                    "--resync",
+                    "2s",
+                    *arguments,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -199,7 +208,9 @@ class Instance:
             if result:
                 return result
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {seconds:g} s: {what or 'the condition'}\n{self.daemon_log()[-3000:]}")
+                raise AssertionError(
+                    f"not within {seconds:g} s: {what or 'the condition'}\n{self.daemon_log()[-3000:]}"
+                )
             time.sleep(0.02)
 
     def steady(self, holds: Callable[[], bool], seconds: float) -> None:
