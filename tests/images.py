@@ -20,7 +20,7 @@ APPLETS = [
     "sh", "ash", "cat", "chmod", "chown", "cp", "date", "dd", "df", "echo", "env", "expr", "false", "find", "grep",
     "head", "hostname", "httpd", "id", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nc", "netstat",
     "nslookup", "od", "ping", "printenv", "ps", "pwd", "readlink", "rm", "sed", "seq", "sleep", "sort", "stat",
-    "stty", "sync", "tail", "tee", "test", "timeout", "touch", "tr", "true", "ulimit", "umount", "uname", "wc",
+    "stty", "sync", "tail", "tee", "test", "timeout", "touch", "tr", "true", "umount", "uname", "wc",
     "wget", "whoami", "xargs",
 ]  # fmt: skip
 EPOCH = "2026-01-01T00:00:00Z"

@@ -62,7 +62,7 @@ def _store_layer(file: IO[bytes], layout: Layout, staging: Staging) -> tuple[str
     digest, size, temporary = hashlib.sha256(), 0, staging.path / "layer"
     with _opened(file) as stream, open(temporary, "xb") as blob:
         chunk = stream.read(_CHUNK)
-        next(iter(TarStream(io.BytesIO(chunk[:BLOCK]).read)), None)  # the rest is looked at when it is unpacked
+        next(iter(TarStream(io.BytesIO(chunk[:BLOCK]))), None)  # the rest is looked at when it is unpacked
         while chunk:
             digest.update(chunk)
             size += blob.write(chunk)

@@ -8,8 +8,9 @@ Source: POSIX.1-2008 pax; GNU tar manual, "Basic Tar Format" and "Storing Sparse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 BLOCK = 512
 _MAX_EXTENSION_BYTES = 1 << 20  # of one pax or long-name header; Go's reader stops there too
@@ -45,24 +46,34 @@ class Entry:
     segments: list[tuple[int, int]] | None = None
 
 
+class Source(Protocol):
+    """A stream of bytes, as `io.BufferedIOBase` has it."""
+
+    def read(self, size: int, /) -> bytes:
+        """Exactly `size` bytes, fewer only at the end."""
+        ...
+
+    def read1(self, size: int, /) -> bytes:
+        """What is at hand, at least one byte and at most `size`; empty only at the end."""
+        ...
+
+
 class TarStream:
     """Iterate entries; after each, the caller takes all `stored_bytes` of it with `read`, or none."""
 
-    def __init__(self, read: Callable[[int], bytes]) -> None:
-        """`read(n)` returns exactly n bytes, fewer only at the end."""
-        self._read = read
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._left = 0  # of the current entry's data
         self._padding = 0
 
     def read(self, limit: int) -> bytes:
         """The next part of the current entry's data, at most `limit` bytes; empty at its end."""
-        size = min(limit, self._left)
-        if size == 0:
+        if self._left == 0:
             return b""
-        data = self._read(size)
-        if len(data) != size:
+        data = self._source.read1(min(limit, self._left))
+        if not data:
             raise TarError("the archive ends in the middle of a file")
-        self._left -= size
+        self._left -= len(data)
         return data
 
     def __iter__(self) -> Iterator[Entry]:
@@ -90,9 +101,9 @@ class TarStream:
         while self._left:  # data that the caller did not want
             self.read(1 << 20)
         if self._padding:
-            self._read(self._padding)
+            self._source.read(self._padding)
             self._padding = 0
-        header = self._read(BLOCK)
+        header = self._source.read(BLOCK)
         if header == _ZERO_BLOCK or not header:
             return None  # one block of zeros is enough, and so is a clean end: both are found in the wild
         if len(header) != BLOCK:
@@ -102,15 +113,14 @@ class TarStream:
             raise TarError("not a tar archive, or a damaged one: a header has a wrong checksum")
         return header
 
-    def _take(self, size: int) -> None:
-        self._left = size
-        self._padding = -size % BLOCK
-
     def _extension(self, size: int) -> bytes:
         if size > _MAX_EXTENSION_BYTES:
             raise TarError(f"an extension header is longer than {_MAX_EXTENSION_BYTES >> 10} KiB")
-        self._take(size)
-        return self.read(size)
+        self._padding = -size % BLOCK
+        content = self._source.read(size)
+        if len(content) != size:
+            raise TarError("the archive ends in the middle of a header")
+        return content
 
     def _entry(
         self, header: bytes, kind: bytes, size: int, pax: dict[bytes, bytes], long_name: bytes, long_link: bytes
@@ -141,7 +151,8 @@ class TarStream:
             if entry.kind not in _KNOWN:
                 raise TarError(f"{_shown(entry.name)}: entries of type {kind!r} are not known")
             entry.size_bytes = entry.stored_bytes = 0
-        self._take(entry.stored_bytes)
+        self._left = entry.stored_bytes
+        self._padding = -entry.stored_bytes % BLOCK
         if pax and entry.kind == FILE:
             self._pax_sparse(entry, pax)
         return entry
@@ -152,7 +163,7 @@ class TarStream:
         entry.segments = _segments(header[386:482])
         more = header[482]
         while more:
-            block = self._read(BLOCK)
+            block = self._source.read(BLOCK)
             if len(block) != BLOCK or len(entry.segments) > _MAX_SPARSE_SEGMENTS:
                 raise TarError(f"{_shown(entry.name)}: its map of a sparse file is damaged")
             entry.segments += _segments(block[:504])
@@ -175,7 +186,8 @@ class TarStream:
     def _map_before_data(self, entry: Entry) -> list[tuple[int, int]]:
         text, newlines, wanted = bytearray(), 0, 1
         while newlines < wanted:
-            block = self.read(BLOCK)
+            block = self._source.read(min(BLOCK, self._left))
+            self._left -= len(block)
             text += block
             newlines += block.count(b"\n")
             if wanted == 1 and newlines:
@@ -253,14 +265,21 @@ def _number(raw: bytes, *, signed: bool = False) -> int:
         if raw[0] & 0x40:
             value -= 1 << (8 * len(raw) - 1)
     else:
-        digits = raw.split(b"\0", 1)[0].strip()
         try:
-            value = int(digits, 8) if digits else 0
+            value = int(raw.strip(b"\0 ") or b"0", 8)
         except ValueError:
-            raise TarError("the archive has a damaged header: a number is not octal") from None
+            value = _odd_octal(raw)
     if value < 0 and not signed:
         raise TarError("the archive has a damaged header: a negative number")
     return value
+
+
+def _odd_octal(raw: bytes) -> int:
+    """Numbers that end in zeros with something after them."""
+    try:
+        return int(raw.split(b"\0", 1)[0].strip() or b"0", 8)
+    except ValueError:
+        raise TarError("the archive has a damaged header: a number is not octal") from None
 
 
 def _decimal(raw: bytes) -> int:

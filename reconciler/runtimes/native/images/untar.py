@@ -85,6 +85,14 @@ class Spool:
             missing -= self._at
         return b"".join(parts)
 
+    def read1(self, size: int) -> bytes:
+        """What is at hand of the next `size` bytes; empty only at the end."""
+        if self._at == len(self._current) and not self._advance():
+            return b""
+        data = self._current[self._at : self._at + size]
+        self._at += len(data)
+        return data
+
     def finish(self) -> None:
         """Read what is left and compare both digests. Raises: DigestMismatch, TarError."""
         while self._advance():
@@ -365,7 +373,7 @@ def unpack(blob: str, root: str, digest: str, diff_id: str, reserve_bytes: int) 
         spool = Spool(file, digest, diff_id)
         os.chroot(root)
         os.chdir("/")
-        unpacker = Unpacker(TarStream(spool.read), reserve_bytes)
+        unpacker = Unpacker(TarStream(spool), reserve_bytes)
         unpacker.run()
         spool.finish()
     return {"implicit": [path.hex() for path in unpacker.implicit]}
