@@ -20,7 +20,7 @@ from reconciler.runtimes.native.cgroups import Cgroups
 from reconciler.runtimes.native.exits import Exits
 from reconciler.runtimes.native.images.store import ImageStore
 from reconciler.runtimes.native.launcher import Launcher
-from reconciler.runtimes.native.ledger import ContainerRow, Ledger, Phase, SandboxRow, without_contents
+from reconciler.runtimes.native.ledger import HALF, ContainerRow, Ledger, Phase, SandboxRow, without_contents
 from reconciler.runtimes.native.makers import Makers
 from reconciler.runtimes.native.net import survey
 from reconciler.runtimes.native.net.network import Network
@@ -79,7 +79,7 @@ class Actions:
             return None
         self._oci.reap(row.monitor)
         exit = self._oci.exit(id)
-        if exit is None or row.phase is Phase.EXITED:
+        if exit is None or row.phase in (*HALF, Phase.EXITED):
             return row
         code, at = exit
         return self._ledger.put_container(
@@ -96,7 +96,7 @@ class Actions:
     async def create_sandbox(self, action: steps.CreateSandbox) -> str:
         config = action.config
         row = self._ledger.sandboxes.get(action.id)
-        if row is not None and row.phase is not Phase.MAKING:
+        if row is not None and row.phase not in HALF:
             return ""
         if config.share_process_namespace:
             raise TerminalError(
@@ -136,7 +136,7 @@ class Actions:
 
     async def create_container(self, action: steps.CreateContainer) -> str:
         row = self._ledger.containers.get(action.id)
-        if row is not None and row.phase is not Phase.MAKING:
+        if row is not None and row.phase not in HALF:
             return ""
         sandbox = self._ledger.sandboxes.get(action.sandbox_id)
         if sandbox is None:
@@ -242,9 +242,11 @@ class Actions:
         return ""
 
     async def remove_container(self, id: str) -> str:
-        if id not in self._ledger.containers:
+        row = self._ledger.containers.get(id)
+        if row is None:
             return ""
         with self._observer.making(id):
+            self._ledger.put_container(replace(row, phase=Phase.REMOVING))
             await self._unmake(id)
             self._exits.drop(id)
             self._ledger.drop_container(id)
@@ -255,6 +257,7 @@ class Actions:
         if row is None:
             return ""
         with self._observer.making(id):
+            self._ledger.put_sandbox(replace(row, phase=Phase.REMOVING))
             removed = asyncio.to_thread(self._makers.remove_sandbox, id)
             if row.config.host_network:
                 await removed

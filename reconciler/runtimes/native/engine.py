@@ -26,7 +26,7 @@ from reconciler.runtimes.native.border import border
 from reconciler.runtimes.native.cgroups import Cgroups
 from reconciler.runtimes.native.exits import Exits
 from reconciler.runtimes.native.images.store import ImageStore
-from reconciler.runtimes.native.ledger import Ledger, Phase
+from reconciler.runtimes.native.ledger import HALF, Ledger, Phase
 from reconciler.runtimes.native.makers import Makers
 from reconciler.runtimes.native.net import survey
 from reconciler.runtimes.native.net.names import Names
@@ -217,7 +217,7 @@ class NativeRuntime(Runtime, Containers):
         with border("Failed"):
             await asyncio.to_thread(sweep.sweep, self._places, self._ledger, self._oci, self._cgroups)
             for row in list(self._ledger.containers.values()):
-                if row.phase is not Phase.MAKING:
+                if row.phase not in HALF:
                     self._actions.take_up(row)
         await self.network.ensure()
         await self.network.sweep({row.id for row in self._ledger.sandboxes.values() if not row.config.host_network})

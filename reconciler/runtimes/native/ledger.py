@@ -47,12 +47,17 @@ CREATE TABLE IF NOT EXISTS leases (
 
 
 class Phase(StrEnum):
-    """How far the engine got. Each is written before what it names is begun, but for MADE and STARTED."""
+    """How far the engine got. MAKING and REMOVING are written before that is begun, the others after."""
 
     MAKING = "making"
+    REMOVING = "removing"
     MADE = "made"
     STARTED = "started"
     EXITED = "exited"
+
+
+HALF = (Phase.MAKING, Phase.REMOVING)
+"""Found in a ledger at `open`, these were interrupted."""
 
 
 @dataclass(frozen=True, slots=True)

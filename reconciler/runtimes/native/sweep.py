@@ -1,6 +1,7 @@
 """After a kill: whatever carries this instance's mark and has no owner in the ledger goes away.
 
-What the ledger has as half made is taken apart too; its row stays, so that the planner sees it and removes it.
+What the ledger has as half made or half removed is taken apart too; its row stays, so that the planner
+sees it and removes it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 
 from reconciler.runtimes.native import kernel
 from reconciler.runtimes.native.cgroups import Cgroups
-from reconciler.runtimes.native.ledger import Ledger, Phase
+from reconciler.runtimes.native.ledger import HALF, Ledger
 from reconciler.runtimes.native.oci import Oci
 from reconciler.runtimes.native.places import Places
 from reconciler.runtimes.native.volumes import remove_parts, remove_tree
@@ -25,7 +26,7 @@ def sweep(places: Places, ledger: Ledger, oci: Oci, groups: Cgroups) -> None:
 
     Raises: OSError.
     """
-    containers = {row.id for row in ledger.containers.values() if row.phase is not Phase.MAKING}
+    containers = {row.id for row in ledger.containers.values() if row.phase not in HALF}
     sandboxes = set(ledger.sandboxes)
     _end_strays(oci, containers)
     for id in groups.ids() - containers:

@@ -6,9 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from reconciler.model.observed import State
-from reconciler.runtimes.native.ledger import ContainerRow, Phase, SandboxRow
+from reconciler.runtimes.native.ledger import HALF, ContainerRow, Phase, SandboxRow
 
 _KILLED = 128 + 9
+_INTERRUPTED = {
+    Phase.MAKING: "half made: making it was interrupted",
+    Phase.REMOVING: "half removed: removing it was interrupted",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,8 @@ class Facts:
 
 def judge_container(row: ContainerRow, facts: Facts) -> tuple[State, str]:
     """The state of a container, and with BROKEN the fault, for people."""
-    if row.phase is Phase.MAKING:
-        return (State.CREATED, "") if facts.under_way else (State.BROKEN, "half made: making it was interrupted")
+    if row.phase in HALF:
+        return (State.CREATED, "") if facts.under_way else (State.BROKEN, _INTERRUPTED[row.phase])
     if row.phase is Phase.EXITED:
         if row.exit_code == _KILLED and not facts.known:
             return State.BROKEN, "removed by hand"
@@ -62,8 +66,8 @@ def judge_sandbox(
     that are not there; `files` says whether its directory is."""
     if under_way:
         return ""
-    if row.phase is Phase.MAKING:
-        return "half made: making it was interrupted"
+    if row.phase in HALF:
+        return _INTERRUPTED[row.phase]
     if not row.config.host_network:
         if network is None:
             return "its network namespace was removed"
