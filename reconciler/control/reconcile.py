@@ -22,13 +22,14 @@ from reconciler.plan.environment import Node
 from reconciler.plan.expand import expand
 from reconciler.plan.pods import Want, plan_pod
 from reconciler.plan.resolve import resolve, uses
-from reconciler.plan.steps import Plan, Step, Why
+from reconciler.plan.steps import Plan, RestoreLimits, ResumeContainer, StartContainer, Step, Why
 from reconciler.ports import Clock, Runtime
 from reconciler.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
-_DRIFT = (Why.BROKEN, Why.PAUSED, Why.DRIFTED)
+_DRIFT = (Why.EXITED, Why.BROKEN, Why.PAUSED, Why.DRIFTED)
+_MENDS = (StartContainer, ResumeContainer, RestoreLimits)  # the step that ends a correction: each counts once
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class Reconciler:
             elif outcome.said is not None:
                 if subject is not None:
                     self._store.clear_failure(ref, subject)
-                if outcome.step.why in _DRIFT:
+                if outcome.step.why in _DRIFT and isinstance(outcome.step.action, _MENDS):
                     self._telemetry.drift_corrected_total.labels(ref.kind, outcome.step.why).inc()
 
         start = self._clock.now()
