@@ -86,6 +86,8 @@ def parse(content: bytes, file: str) -> tuple[list[Document], list[Problem]]:
             reading.report(first_line, "", f"the file holds more than {MAX_DOCUMENTS:,} documents; split it")
             break
         reading.read(chunk, first_line)
+        if reading.is_spent:
+            break
     return reading.documents, reading.problems
 
 
@@ -103,6 +105,11 @@ class _Reading:
         self._file = file
         self._allowance = Allowance()
         self._reread = 0  # libyaml always begins at the top of a text, so going back must have an end
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the file has held more than it may."""
+        return self._allowance.nodes < 0
 
     def read(self, chunk: str, first_line: int) -> None:
         """Read what stands between two `---`; what is wrong with it becomes a problem."""
