@@ -135,21 +135,18 @@ class Cgroups:
         self.layout = layout
         self._parent = f"reconciler-{instance}"
         self._roots = layout.roots()
-        self._freezer = layout.controllers.get("freezer", layout.unified)
 
     def path(self, id: str) -> str:
         """`linux.cgroupsPath` of a container."""
         return f"/{self._parent}/{id}"
 
-    def exists(self, id: str) -> bool:
-        """Whether the hierarchy that holds the process is still there."""
-        return os.path.isdir(f"{self._freezer}/{self._parent}/{id}")
-
-    def frozen(self, id: str) -> bool:
-        """Whether somebody paused the container."""
+    def frozen(self, id: str) -> bool | None:
+        """Whether somebody paused the container; None when its cgroup is not there."""
         if self.layout.controllers:
-            return self._read("freezer", id, "freezer.state") in ("FROZEN", "FREEZING")
-        return self._read("", id, "cgroup.freeze") == "1"
+            state = self._read("freezer", id, "freezer.state")
+            return None if state is None else state in ("FROZEN", "FREEZING")
+        state = self._read("", id, "cgroup.freeze")
+        return None if state is None else state == "1"
 
     def thaw(self, id: str) -> None:
         """Let a paused container run on."""

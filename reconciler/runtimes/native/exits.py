@@ -59,18 +59,16 @@ class Exits:
                 os.close(descriptor)
 
     def alive(self) -> tuple[set[str], set[str]]:
-        """(ids whose process runs, ids whose monitor runs), in one system call."""
+        """(ids whose process runs, ids whose monitor was not reported as ended yet), in one system call."""
         poller = select.poll()
-        owners: dict[int, tuple[str, bool]] = {}
+        owners: dict[int, str] = {}
         for id, watched in self._watched.items():
-            for descriptor, is_monitor in ((watched.process, False), (watched.monitor, True)):
-                if descriptor >= 0:
-                    poller.register(descriptor, select.POLLIN)
-                    owners[descriptor] = (id, is_monitor)
+            if watched.process >= 0:
+                poller.register(watched.process, select.POLLIN)
+                owners[watched.process] = id
         for descriptor, _ in poller.poll(0):
             owners.pop(descriptor, None)
-        processes = {id for id, is_monitor in owners.values() if not is_monitor}
-        return processes, {id for id, is_monitor in owners.values() if is_monitor}
+        return set(owners.values()), {id for id, watched in self._watched.items() if watched.monitor >= 0}
 
     def descriptor(self, id: str) -> int | None:
         """The pidfd of the container's process, or None when there is none to signal."""

@@ -140,15 +140,16 @@ class Observer:
 
     def _container(self, row: ContainerRow, processes: set[str], monitors: set[str]) -> SeenContainer:
         alive = row.id in processes
+        frozen = self._cgroups.frozen(row.id) if alive else None
         facts = Facts(
             under_way=row.id in self._under_way,
             alive=alive,
             monitored=row.id in monitors,
             known=self._oci.known(row.id),
             waits=alive and self._oci.waits(row.id),
-            frozen=alive and self._cgroups.frozen(row.id),
+            frozen=bool(frozen),
             mounted=self._fresh(row.id) or str(self._places.root(row.id)) in self._listing.mounts,
-            cgroup=self._cgroups.exists(row.id),
+            cgroup=frozen is not None,
         )
         state, fault = judge_container(row, facts)
         return SeenContainer(

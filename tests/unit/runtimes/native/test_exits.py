@@ -33,6 +33,9 @@ async def test_an_end_is_reported_once(child: subprocess.Popen[bytes]) -> None:
     assert exits.alive() == ({"c1"}, {"c1"})
     assert not await exits.wait("c1", 0.01)
     child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    # not before it is reported: between the two it would be neither running nor ended
+    assert exits.alive() == (set(), {"c1"})
     assert await exits.wait("c1", 5)
     assert ended == ["c1"]
     assert exits.alive() == (set(), set())
