@@ -56,10 +56,13 @@ class PodExec:
         if socket.ws_protocol is None:
             await socket.close(code=WSCloseCode.PROTOCOL_ERROR, message=b"speak v5.channel.k8s.io or v4.channel.k8s.io")
             return socket
-        if not await self._streams.run(self._session(socket, container_id, query)):
-            failure = Failure(503, "ServiceUnavailable", "the daemon stops, and has ended the command")
-            await _send(socket, ERROR, json_line(failure.to_json()))
-        await socket.close()
+        try:
+            if not await self._streams.run(self._session(socket, container_id, query)):
+                failure = Failure(503, "ServiceUnavailable", "the daemon stops, and has ended the command")
+                await _send(socket, ERROR, json_line(failure.to_json()))
+            await socket.close()
+        except ConnectionError:
+            pass  # the client hung up
         return socket
 
     async def _session(self, socket: web.WebSocketResponse, container_id: str, query: ExecQuery) -> None:
@@ -70,7 +73,7 @@ class PodExec:
             failure = internal_error(f"error executing command in container: {error}")
             await _send(socket, ERROR, json_line(failure.to_json()))
             return
-        listening = asyncio.ensure_future(_listen(socket, session))
+        listening = asyncio.ensure_future(_listen(socket, session, stdin=query.stdin))
         talking = asyncio.ensure_future(_talk(socket, session, query))
         try:
             await asyncio.wait({listening, talking}, return_when=asyncio.FIRST_COMPLETED)
@@ -93,13 +96,13 @@ async def _talk(socket: web.WebSocketResponse, session: ExecSession, query: Exec
     await _send(socket, ERROR, json_line(exit_status(await session.wait())))
 
 
-async def _listen(socket: web.WebSocketResponse, session: ExecSession) -> None:
+async def _listen(socket: web.WebSocketResponse, session: ExecSession, *, stdin: bool) -> None:
     """Pass on what the client sends, until it hangs up."""
     async for message in socket:
         if message.type is not WSMsgType.BINARY or not message.data:
             continue
         channel, data = message.data[0], message.data[1:]
-        if channel == STDIN:
+        if channel == STDIN and stdin:
             await session.write(data)
         elif channel == RESIZE and (size := parse_size(data)):
             await session.resize(*size)

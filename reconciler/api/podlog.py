@@ -135,7 +135,6 @@ async def _text(lines: AsyncIterator[LogLine], query: LogQuery) -> AsyncGenerato
 
 
 def render_time(at: float) -> str:
-    """RFC 3339 with nanoseconds, in UTC."""
-    nanoseconds = round(at * 1e9)
-    whole = datetime.fromtimestamp(nanoseconds // 10**9, UTC)
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{nanoseconds % 10**9:09}Z"
+    """RFC 3339 with nine digits, in UTC; a float of today tells microseconds apart and no more."""
+    seconds, microseconds = divmod(round(at * 1e6), 10**6)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{microseconds:06}000Z"

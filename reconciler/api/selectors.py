@@ -153,14 +153,12 @@ def parse_fields(text: str) -> tuple[FieldRequirement, ...]:
     Raises: ValueError with a sentence.
     """
     requirements: list[FieldRequirement] = []
-    if re.search(r"(?<!\\)(\\\\)*\\$", text):
-        raise ValueError(f"invalid field selector: {text!r} ends in a lone backslash")
-    for term in re.findall(r"(?:\\.|[^,\\])+", text):
+    for term in re.findall(r"(?:\\.|[^,\\]|\\$)+", text, re.DOTALL):
         found = re.fullmatch(r"((?:\\.|[^=!\\])*)(!=|==|=)(.*)", term, re.DOTALL)
         if not found:
             raise ValueError(f"invalid selector: {text!r}; can't understand {term!r}")
         field, operator, value = found.groups()
-        if re.search(r"(?<!\\)(\\\\)*=|\\(?![,=\\])", value):
+        if not re.fullmatch(r"(?:\\[,=\\]|[^,=\\])*", value):
             raise ValueError(f"invalid field selector: invalid character in the value of {term!r}")
         requirements.append(FieldRequirement(field, re.sub(r"\\(.)", r"\1", value), operator != "!="))
     return tuple(requirements)

@@ -27,7 +27,7 @@ from reconciler.api.streams import Streams, json_answer
 from reconciler.errors import ConflictError, HostError, ReconcilerError
 
 _MAX_BODY_BYTES = 1 << 20
-_SHUTDOWN_SECONDS = 1.0
+_SHUTDOWN_SECONDS = 0.5  # aiohttp waits as long twice: to let answers end, and again after it cancelled them
 log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -115,7 +115,7 @@ class Listener:
         return int(self._runner.addresses[0][1])
 
     async def aclose(self) -> None:
-        """Stop: lasting answers end at once, others have a second. Removes the socket."""
+        """Stop: lasting answers end at once, others have a moment. Removes the socket."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
         await self._runner.cleanup()
