@@ -6,7 +6,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.manifest.kube import Entry, read_document
@@ -349,6 +349,7 @@ def leaves(value: Any) -> list[str]:
     return [str(value)]
 
 
+@settings(deadline=None)
 @given(value=secrets, field=st.sampled_from(["data", "stringData"]), inside=st.booleans())
 def test_no_problem_of_a_secret_shows_its_values(value: Any, field: str, inside: bool) -> None:
     content = {"password": value} if inside else value
@@ -358,6 +359,7 @@ def test_no_problem_of_a_secret_shows_its_values(value: Any, field: str, inside:
     assert not [leaf for leaf in leaves(value) if len(leaf) > 5 and leaf in told]
 
 
+@settings(deadline=None)
 @given(value=secrets)
 def test_no_problem_shows_the_value_of_a_variable(value: Any) -> None:
     container = {"name": "c", "image": "i", "env": [{"name": "PASSWORD", "value": value}]}
@@ -382,6 +384,7 @@ shaped = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(kind=st.sampled_from(["Pod", "Deployment", "Secret", "ConfigMap", "Namespace", "List"]), body=shaped)
 def test_reading_never_raises(kind: str, body: Any) -> None:
     manifest = {**(body if isinstance(body, dict) else {"spec": body}), "kind": kind}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.model import quantity
@@ -39,22 +39,26 @@ def up(value: Fraction, step: Fraction) -> Fraction:
     return min(steps, Fraction(LARGEST)) * (-1 if value < 0 else 1)
 
 
+@settings(deadline=None)
 @given(written)
 def test_the_canonical_form_is_the_same_amount(text: str) -> None:
     assert exact(quantity.canonical(text)) == up(exact(text), Fraction(1, 10**9))
 
 
+@settings(deadline=None)
 @given(written)
 def test_the_canonical_form_is_a_fixed_point(text: str) -> None:
     once = quantity.canonical(text)
     assert quantity.canonical(once) == once
 
 
+@settings(deadline=None)
 @given(written)
 def test_requests_and_limits_round_up_to_thousandths(text: str) -> None:
     assert exact(quantity.canonical_milli(text)) == up(up(exact(text), Fraction(1, 10**9)), Fraction(1, 1000))
 
 
+@settings(deadline=None)
 @given(written.filter(lambda text: not text.startswith("-")))
 def test_bytes_and_millicores_round_up(text: str) -> None:
     amount = up(exact(text), Fraction(1, 10**9))
@@ -62,6 +66,7 @@ def test_bytes_and_millicores_round_up(text: str) -> None:
     assert quantity.parse_millicores(text) == -(-amount * 1000 // 1)
 
 
+@settings(deadline=None)
 @given(written, written)
 def test_compare_is_the_order_of_the_amounts(left: str, right: str) -> None:
     difference = up(exact(left), Fraction(1, 10**9)) - up(exact(right), Fraction(1, 10**9))
