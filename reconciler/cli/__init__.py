@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 from typing import Any, NamedTuple
 
 import click
@@ -152,15 +153,22 @@ def explain(error: BaseException) -> tuple[str, int]:
 def main() -> None:
     """The program. Never returns; no traceback without -v."""
     session = Session()
+    threading.excepthook = lambda failed: _tell(failed.exc_value or failed.exc_type(), session)
     try:
         code = group.main(prog_name="reconciler", standalone_mode=False, obj=session)
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except Exception as error:
-        text, code = explain(error)
-        if session.verbose and not isinstance(error, click.ClickException):
-            import traceback
-
-            traceback.print_exc()
-        click.echo(text, err=True)
+        code = _tell(error, session)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell(error: BaseException, session: Session) -> int:
+    """Print an error, with its traceback if asked for. Returns: the exit code."""
+    text, code = explain(error)
+    if session.verbose and not isinstance(error, click.ClickException):
+        import traceback
+
+        traceback.print_exception(error)
+    click.echo(text, err=True)
+    return code

@@ -12,13 +12,13 @@ from reconciler.cli.table import visible
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def start(log_format: str, *, verbose: bool, quiet: bool = False) -> None:
-    """Let everything that is logged go to standard error; `quiet` when a live table shows it instead."""
+def start(log_format: str, *, verbose: bool, level: int = logging.INFO, shown: bool = False) -> None:
+    """Let what is logged go to standard error: from `level` on, or all if `verbose`; not when a table shows it."""
     root = logging.getLogger()
-    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    root.setLevel(logging.DEBUG if verbose else level)
     for name in ("asyncio", "aiohttp", "watchfiles", "pyroute2"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    if not quiet:
+    if not shown:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(Json(verbose) if log_format == "json" else Plain(verbose))
         root.addHandler(handler)

@@ -57,9 +57,12 @@ class View(Protocol):
     @property
     def problems(self) -> Sequence[Problem]: ...
 
+    @property
+    def resource_version(self) -> int: ...
+
     def list(self, kind: str) -> Sequence[Object]: ...
     def events(self) -> Sequence[Object]: ...
-    def watch(self) -> AsyncIterator[Change]: ...
+    def watch(self, since: int | None = None) -> AsyncIterator[Change]: ...
 
 
 class LiveTable:
@@ -78,12 +81,6 @@ class LiveTable:
 
     async def run(self) -> None:
         """Draw until cancelled; the last board stays below the prompt."""
-        for kind in board.KINDS:
-            for record in self._view.list(kind):
-                self._take("ADDED", record.to_json())
-        for record in self._view.events():
-            self._take("ADDED", record.to_json())
-        self._moved.set()
         handler = LastLines(self.note)
         logging.getLogger().addHandler(handler)
         loop = asyncio.get_running_loop()
@@ -104,12 +101,23 @@ class LiveTable:
         self._moved.set()
 
     async def _follow(self) -> None:
-        async for change in self._view.watch():
-            self._take(change.type, change.record.to_json())
+        """List, and take every change since; again from the start when the store ends a watch that fell behind."""
+        while True:
+            version = self._view.resource_version
+            self._entries.clear()
+            for kind in board.KINDS:
+                for record in self._view.list(kind):
+                    self._take("ADDED", record.to_json())
+            for record in self._view.events():
+                self._take("ADDED", record.to_json())
             self._moved.set()
+            async for change in self._view.watch(version):
+                self._take(change.type, change.record.to_json())
+                self._moved.set()
 
     async def _draw(self, live: Live) -> None:
         shown: tuple[board.Board, tuple[int, int]] | None = None
+        await self._moved.wait()
         while True:
             if self._moved.is_set():
                 self._moved.clear()

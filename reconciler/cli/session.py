@@ -6,9 +6,11 @@ nothing of the engine is imported.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 STATE_DIR = Path("/var/lib/reconciler")
 RUN_DIR = Path("/run/reconciler")
+START_SECONDS = 10.0
 
 
 class Session:
@@ -53,20 +56,47 @@ class Session:
 
         Raises: HostError when there is neither and this user may not start an engine.
         """
-        if daemon_answers(self.socket):
-            from reconciler.api.client import Client
+        if not self._daemon_is_there():
+            if os.geteuid() != 0:
+                raise HostError(
+                    f"no daemon answers at {self.socket}, and looking without one needs root: "
+                    "start `reconciler watch PATH`, or use sudo"
+                )
+            import logging
 
-            yield Client(self.socket)
-            return
-        if os.geteuid() != 0:
-            raise HostError(
-                f"no daemon answers at {self.socket}, and looking without one needs root: "
-                "start `reconciler watch PATH`, or use sudo"
-            )
-        from reconciler.daemon import open_client
+            from reconciler.cli import journal
+            from reconciler.daemon import open_client
 
-        with open_client(self.settings()) as client:
-            yield client
+            # that import takes a while, in which a daemon may have come up
+            if not self._daemon_is_there():
+                journal.start(self.log_format, verbose=self.verbose, level=logging.WARNING)
+                with open_client(self.settings()) as client:
+                    yield client
+                return
+        from reconciler.api.client import Client
+
+        yield Client(self.socket)
+
+    def _daemon_is_there(self) -> bool:
+        """Whether a daemon answers; one that is starting holds its lock already and is waited for."""
+        deadline = time.monotonic() + START_SECONDS
+        while not daemon_answers(self.socket):
+            if not _locked(self.run_dir / "lock") or time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+
+def _locked(path: Path) -> bool:
+    """Whether another process holds the lock of an instance."""
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def daemon_answers(path: Path) -> bool:

@@ -81,7 +81,7 @@ def command(
     more = {"metrics_address": metrics_address} if metrics_address is not None else {}
     settings = session.settings(paths=paths, resync_seconds=resync, pod_cidr=pod_cidr, **more)
     live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    journal.start(session.log_format, verbose=session.verbose, quiet=live)
+    journal.start(session.log_format, verbose=session.verbose, shown=live)
     folder = ", ".join(map(str, paths))
     ctx.exit(asyncio.run(_watch(Daemon(settings), folder, live=live, patience_seconds=timeout if once else None)))
 

@@ -142,6 +142,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
 
     monkeypatch.setenv("RECONCILER_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("RECONCILER_RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # which the program replaces
 
     def run(*arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["reconciler", *arguments])

@@ -39,11 +39,12 @@ class World:
 
     revision = "0123456789abcdef"
     prune_blocked = ""
+    resource_version = 7
 
     def __init__(self, *pods) -> None:
         self.pods = list(pods)
         self.problems: list[Fault] = []
-        self.changes: asyncio.Queue[Change] = asyncio.Queue()
+        self.changes: asyncio.Queue[Change | None] = asyncio.Queue()
 
     def list(self, kind: str):
         return [Held(pod) for pod in self.pods] if kind == "Pod" else []
@@ -51,9 +52,10 @@ class World:
     def events(self):
         return []
 
-    async def watch(self):
-        while True:
-            yield await self.changes.get()
+    async def watch(self, since):
+        assert since == 7, "what changes between the list and the watch would be lost"
+        while (change := await self.changes.get()) is not None:
+            yield change
 
 
 @pytest.fixture
@@ -119,6 +121,18 @@ async def test_it_draws_changes_and_only_changes(make, now, screen, frames) -> N
     await asyncio.gather(running, return_exceptions=True)
     assert not any(isinstance(handler, live.LastLines) for handler in logging.getLogger().handlers)
     assert shown(screen).rstrip().endswith("crashed"), "the last board stays below the prompt"
+
+
+async def test_it_lists_again_when_its_watch_was_ended(make, now, screen, frames) -> None:
+    world = World({"kind": "Pod", **make.pod("web-0")})
+    running = asyncio.create_task(LiveTable(world, lambda: True, "manifests/", screen).run())
+    await until(lambda: "pod/web-0" in shown(screen))
+    world.pods = [{"kind": "Pod", **make.pod("web-1")}]
+    world.changes.put_nowait(None)
+    await until(lambda: "pod/web-1" in shown(screen))
+    assert [line.name for line in frames[-1].lines] == ["pod/web-1"]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_ages_move_on_by_themselves(make, screen, frames, monkeypatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -65,6 +67,19 @@ def test_a_bug_is_one_line_without_a_traceback(run, monkeypatch) -> None:
     assert "Traceback" in run("version", "-v").err
 
 
+def test_a_bug_in_a_thread_is_one_line_too(run, monkeypatch) -> None:
+    def broken(*_: object) -> str:
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+        return ""
+
+    monkeypatch.setattr("reconciler.cli.version._daemon_version", broken)
+    result = run("version")
+    assert (result.code, len(result.err.splitlines())) == (0, 1)
+    assert result.err.startswith("Error: ZeroDivisionError")
+
+
 def test_an_unknown_verb_names_the_nearest(run) -> None:
     result = run("descirbe")
     assert result.code == 2
@@ -89,6 +104,18 @@ def test_without_a_daemon_and_without_root_it_cannot(run, monkeypatch) -> None:
     assert result.out == ""
     assert "needs root" in result.err
     assert len(result.err.splitlines()) <= 2
+
+
+def test_a_daemon_that_is_starting_is_waited_for(run, daemon) -> None:
+    daemon.on("GET /apis/reconciler.io/v1alpha1/containers", [])
+    elsewhere = daemon.socket_path.with_name("not-yet")
+    daemon.socket_path.rename(elsewhere)
+    with open(daemon.socket_path.with_name("lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        listening = threading.Timer(0.2, elsewhere.rename, [daemon.socket_path])
+        listening.start()
+        assert run("ps").code == 0
+        listening.join()
 
 
 def test_interrupt_is_quiet(run, monkeypatch) -> None:
