@@ -48,10 +48,10 @@ def judge_container(row: ContainerRow, facts: Facts) -> tuple[State, str]:
 def _fault(facts: Facts) -> str:
     if not facts.monitored:
         return "its monitor (conmon) is gone" if facts.alive else "its process is gone, and its exit code with it"
-    if not facts.alive:
-        return ""  # its monitor is about to report the exit
     if not facts.known:
         return "removed by hand"
+    if not facts.alive:
+        return ""  # its monitor is about to report the exit
     if not facts.mounted:
         return "its root filesystem was unmounted"
     if not facts.cgroup:

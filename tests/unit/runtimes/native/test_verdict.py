@@ -30,6 +30,9 @@ FINE = Facts(alive=True, monitored=True)
         ),
         pytest.param(ROW, replace(FINE, known=False), (State.BROKEN, "removed by hand"), id="deleted, still dying"),
         pytest.param(
+            ROW, replace(FINE, known=False, alive=False), (State.BROKEN, "removed by hand"), id="deleted, just died"
+        ),
+        pytest.param(
             ROW, replace(FINE, mounted=False), (State.BROKEN, "its root filesystem was unmounted"), id="unmounted"
         ),
         pytest.param(ROW, replace(FINE, cgroup=False), (State.BROKEN, "its cgroup was removed"), id="no cgroup"),
