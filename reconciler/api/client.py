@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OWN = "/apis/reconciler.io/v1alpha1"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+ORDER_TYPE = "application/x-ndjson"
 _LONGEST_SOCKET_PATH = 107  # bytes of sun_path, without its final NUL
 _MAX_HEAD_BYTES = 65536
 
@@ -72,16 +73,21 @@ class Client:
         """The JSON values of an answer, line by line, as they come: watches and the progress of orders.
 
         Ends when the daemon ends it. Closing the iterator hangs up.
-        Raises: ApiError, also for an error in the middle ({"error": Status}, or a watch's ERROR event); Unreachable.
+        Raises: ApiError, also for an error in the middle ({"error": Status}, or a watch's ERROR event); Unreachable;
+        TransientError when an order (NDJSON) ends before it is done, because the daemon stops.
         """
         with self._open(method, path, body, query, table=table, timeout_seconds=None) as answer:
+            done = False
             for line in _lines(answer.chunks()):
                 value = json.loads(line)
                 if value.get("type") == "ERROR":
                     raise api_error(value["object"]["code"], value["object"])
                 if "error" in value:
                     raise api_error(value["error"]["code"], value["error"])
+                done = "done" in value
                 yield value
+            if answer.headers.get("content-type") == ORDER_TYPE and not done:
+                raise _broken_off("it stopped before this was done")
 
     def lines(self, path: str, **query: Any) -> Iterator[bytes]:
         """GET of text, line by line with its newline, as they come. Raises: ApiError, Unreachable."""

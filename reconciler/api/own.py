@@ -29,12 +29,12 @@ from typing import Any
 from aiohttp import web
 
 from reconciler.api.backend import Backend
+from reconciler.api.client import ORDER_TYPE, OWN
 from reconciler.api.containers import container_rows, precise_time
 from reconciler.api.failures import Failure, bad_request, failure_of, internal_error
 from reconciler.api.streams import Streams, json_answer, json_line
 from reconciler.errors import ReconcilerError
 
-ROOT = "/apis/reconciler.io/v1alpha1"
 log = logging.getLogger(__name__)
 
 
@@ -47,18 +47,18 @@ class Own:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get(f"{ROOT}/status", self._status),
-            web.get(f"{ROOT}/problems", self._problems),
-            web.get(f"{ROOT}/containers", self._containers),
-            web.get(f"{ROOT}/images", self._images),
-            web.delete(f"{ROOT}/images", self._remove_image),
-            web.post(f"{ROOT}/images/load", self._load),
-            web.post(f"{ROOT}/images/import", self._import),
-            web.post(f"{ROOT}/images/pull", self._pull),
-            web.post(f"{ROOT}/images/build", self._build),
-            web.post(f"{ROOT}/diff", self._diff),
-            web.post(f"{ROOT}/down", self._down),
-            web.post(f"{ROOT}/sync", self._sync),
+            web.get(f"{OWN}/status", self._status),
+            web.get(f"{OWN}/problems", self._problems),
+            web.get(f"{OWN}/containers", self._containers),
+            web.get(f"{OWN}/images", self._images),
+            web.delete(f"{OWN}/images", self._remove_image),
+            web.post(f"{OWN}/images/load", self._load),
+            web.post(f"{OWN}/images/import", self._import),
+            web.post(f"{OWN}/images/pull", self._pull),
+            web.post(f"{OWN}/images/build", self._build),
+            web.post(f"{OWN}/diff", self._diff),
+            web.post(f"{OWN}/down", self._down),
+            web.post(f"{OWN}/sync", self._sync),
         ]
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
@@ -145,7 +145,7 @@ class Own:
         return json_answer({"revision": self._backend.store.revision})
 
     async def _progress(self, request: web.Request, lines: AsyncIterator[str]) -> web.StreamResponse:
-        return await self._streams.send(request, "application/x-ndjson", _progress_lines(lines))
+        return await self._streams.send(request, ORDER_TYPE, _progress_lines(lines))
 
 
 async def _progress_lines(lines: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:

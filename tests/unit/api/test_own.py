@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from reconciler.api.client import OWN, ApiError
-from reconciler.errors import ConflictError, ManifestError, TerminalError
+from reconciler.errors import ConflictError, ManifestError, TerminalError, TransientError
 from reconciler.manifest.problems import Problem, Severity
 from reconciler.model.observed import Observed, SeenContainer, SeenPod, SeenSandbox, State
 from reconciler.model.ref import Ref
@@ -119,6 +120,24 @@ async def test_an_order_that_fails_in_the_middle(
         await asyncio.to_thread(read)
     assert (caught.value.code, caught.value.reason, str(caught.value)) == (code, reason, message)
     assert seen == [{"line": "one"}]
+
+
+async def test_an_order_that_the_daemon_cuts_short_is_not_done(world: Any) -> None:
+    async def forever(paths: Any, volumes: bool) -> AsyncIterator[str]:
+        yield "begun"
+        await asyncio.sleep(60)
+
+    object.__setattr__(world.backend, "down", forever)
+    seen: list[Any] = []
+
+    def read() -> None:
+        seen.extend(world.client.stream("POST", f"{OWN}/down", {}))
+
+    ordering = asyncio.ensure_future(asyncio.to_thread(read))
+    await world.eventually(lambda: seen == [{"line": "begun"}])
+    await world.listener.aclose()
+    with pytest.raises(TransientError, match="it stopped before this was done"):
+        await asyncio.wait_for(ordering, 5)
 
 
 async def test_down_diff_and_sync(world: Any) -> None:
