@@ -111,6 +111,7 @@ class DirectorySource:
     def _load(self) -> Tree:
         with self._lock:
             watch = self._watch
+            self._places = None  # until this load has succeeded, every look asks for another
             for _ in range(_MOST_WALKS):
                 if watch:
                     watch.take()
@@ -166,6 +167,8 @@ class DirectorySource:
                 try:
                     if _is_unfinished(file, watch):
                         left_out.add(file.path)
+                        if self._sight is None:  # it may be known to an earlier process
+                            unreadable[file.path] = "somebody is writing it just now"
                     else:
                         content = _read(file)
                 except FileNotFoundError:
