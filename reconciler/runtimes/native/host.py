@@ -130,16 +130,17 @@ def _try_overlay(state_dir: Path) -> str:
     """Mount one where the state directory is, or will be. Returns why that failed, or ""."""
     if not _kernel_has_overlay():
         return "the kernel has none"
-    with tempfile.TemporaryDirectory(prefix=".reconciler-doctor-", dir=_nearest(state_dir)) as folder:
-        parts = {name: Path(folder, name) for name in ("lower", "upper", "work", "merged")}
-        for part in parts.values():
-            part.mkdir()
-        options = f"lowerdir={parts['lower']},upperdir={parts['upper']},workdir={parts['work']}"
-        try:
+    where = _nearest(state_dir)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".reconciler-doctor-", dir=where) as folder:
+            parts = {name: Path(folder, name) for name in ("lower", "upper", "work", "merged")}
+            for part in parts.values():
+                part.mkdir()
+            options = f"lowerdir={parts['lower']},upperdir={parts['upper']},workdir={parts['work']}"
             kernel.mount("overlay", str(parts["merged"]), "overlay", 0, options)
-        except OSError as error:
-            return f"mounting one in {_nearest(state_dir)} failed: {error.strerror}"
-        kernel.unmount(str(parts["merged"]))
+            kernel.unmount(str(parts["merged"]))
+    except OSError as error:
+        return f"mounting one in {where} failed: {error.strerror}"
     return ""
 
 

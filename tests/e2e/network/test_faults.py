@@ -183,3 +183,10 @@ async def test_attach_without_a_bridge_says_so(network, host, instance):
     host.ip(f"link del rec-{instance}")
     with pytest.raises(TransientError, match=f"sandbox a: .*rec-{instance} is gone"):
         await network.attach("a", IPv4Address(A))
+
+
+async def test_detach_of_what_somebody_mounted_over(network, pod, outside):
+    a = await pod("a", A)
+    kernel.mount(str(outside.path), str(a.path), flags=kernel.MS_BIND)
+    await network.detach("a")
+    assert network.observe() == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -116,3 +117,41 @@ async def test_packets_pass_where_another_engine_drops_what_it_does_not_know(net
     before = remains()
     await network.ensure()
     assert remains() == before, "our rules are there once"
+
+
+@pytest.mark.parametrize("filtered", ["0", "1"])
+async def test_a_pod_reaches_itself_with_and_without_bridge_netfilter(network, pod, host, filtered):
+    host.run(lambda: Path("/proc/sys/net/bridge/bridge-nf-call-iptables").write_text(filtered))
+    a, b = await pod("a", A), await pod("b", B)
+    a.serve(80)
+    await network.publish({"a": (IPv4Address(A), (Port(80, 8080),))})
+    assert await ask(a, HOST, 8080) == str(network.gateway)
+    assert await ask(b, HOST, 8080) == str(network.gateway)
+
+
+async def test_host_ports_work_where_reverse_paths_are_checked(network, pod, host, outside, instance):
+    for name in ("all", "default", f"rec-{instance}"):
+        host.run(lambda name=name: Path(f"/proc/sys/net/ipv4/conf/{name}/rp_filter").write_text("1"))
+    a = await pod("a", A)
+    a.serve(80)
+    await network.publish({"a": (IPv4Address(A), (Port(80, 8080),))})
+    assert await ask(host, "127.0.0.1", 8080) == str(network.gateway)
+    assert await ask(outside, HOST, 8080) == OUTSIDE
+    assert await ask(a, HOST, 8080) == str(network.gateway)
+
+
+async def test_a_udp_client_that_keeps_its_port_follows_a_host_port_to_another_pod(network, pod, outside):
+    a, b = await pod("a", A), await pod("b", B)
+    for one in (a, b):
+        one.serve(53, protocol="UDP")
+    with outside.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client:
+        client.settimeout(2)
+        client.connect((HOST, 5353))
+        client.send(b"before anybody listens")
+        with pytest.raises(ConnectionRefusedError):
+            client.recv(100)
+        for sandbox_id, address in (("a", A), ("b", B)):
+            await network.publish({sandbox_id: (IPv4Address(address), (Port(53, 5353, "UDP"),))})
+            client.send(b"who am I?")
+            assert client.recv(100).decode() == OUTSIDE
+            await network.detach(sandbox_id)

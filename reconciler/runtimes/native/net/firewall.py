@@ -9,6 +9,8 @@ from reconciler.errors import TransientError
 from reconciler.runtimes.native import tools
 from reconciler.runtimes.native.net import rtnetlink, ruleset
 
+_ATTEMPTS = 3
+
 
 class Firewall:
     """Owner of one nftables table; `replace` is its only write.
@@ -34,9 +36,13 @@ class Firewall:
             if body == self._applied and self._intact():
                 return
             self._applied = ""
-            _nft("-f", "-", stdin=body)
-            self._generation = self._read_generation()
-            self._listing = self._list()
+            for _ in range(_ATTEMPTS):
+                before = self._read_generation()
+                _nft("-f", "-", stdin=body)
+                self._listing = self._list()
+                self._generation = self._read_generation()
+                if self._generation == before + 1:  # what was listed is what we wrote: nobody came between
+                    break
             self._applied = body
 
     def remove(self) -> None:

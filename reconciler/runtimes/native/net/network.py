@@ -24,7 +24,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from reconciler.errors import HostError, TransientError
 from reconciler.plan.addresses import gateway_of
-from reconciler.runtimes.native.net import bridge, netns, passage, rtnetlink, ruleset
+from reconciler.runtimes.native.net import bridge, flows, netns, passage, rtnetlink, ruleset
 from reconciler.runtimes.native.net.firewall import Firewall
 from reconciler.runtimes.native.net.names import Names
 
@@ -51,6 +51,7 @@ class Network:
         self._mtu = bridge.DEFAULT_MTU
         self._firewall = Firewall(self._names.table)
         self._published: ruleset.Published | None = None  # None: not told yet, what is there stays
+        self._in_force: ruleset.Published | None = None  # only for the rules' thread
         self._passed_at = -1
         self._leaving: deque[str] = deque()
         # one thread makes and one removes: removal waits in the kernel, and nothing else should
@@ -252,6 +253,9 @@ class Network:
     def _replace_rules(self, published: ruleset.Published) -> None:
         with _border("cannot replace our rules", "RulesetRejected"):
             self._firewall.replace(ruleset.render(self._names.table, self._names.bridge, self.pod_cidr, published))
+            if self._in_force is not None:
+                flows.forget_udp(ruleset.moved_udp_ports(self._in_force, published))
+            self._in_force = published
 
     def _remove_rules(self) -> None:
         with _border("cannot remove our rules", "RulesetRejected"):

@@ -52,7 +52,22 @@ def render_removal(table: str) -> str:
     return f"add table ip {table}\ndelete table ip {table}\n"
 
 
+def moved_udp_ports(before: Published, after: Published) -> list[int]:
+    """UDP host ports that lead elsewhere than before, or are new or gone."""
+    was, now = _udp_targets(before), _udp_targets(after)
+    return sorted({host_port for host_port, *_ in was ^ now})
+
+
 _ANY = IPv4Address(0)
+
+
+def _udp_targets(published: Published) -> set[tuple[int, str, IPv4Address, int]]:
+    return {
+        (port.host_port, port.host_ip, address, port.container_port)
+        for address, ports in published.values()
+        for port in ports
+        if port.protocol == "UDP"
+    }
 
 
 def _host_address(port: Port) -> IPv4Address | None:

@@ -17,7 +17,10 @@ _LISTENING = {"TCP": "0A", "UDP": "07"}
 
 
 def host_networks(*, but: str = "") -> list[IPv4Network]:
-    """Networks of this host's addresses and routes, but for those of the link named `but` (our own bridge)."""
+    """Networks of this host's addresses and routes, but for those of the link named `but` (our own bridge).
+
+    Not for a thread that runs an event loop: pyroute2 runs one itself.
+    """
     with IPRoute() as ip:
         return sorted(set(bridge.networks(ip, but=but)))
 
@@ -30,18 +33,16 @@ def port_holder(port: int, protocol: str, host_ip: str = "") -> str | None:
     if protocol not in _LISTENING or _is_free(port, protocol, host_ip):
         return None
     for inode in _listeners(port, protocol, host_ip):
-        holder = _process_with(f"socket:[{inode}]")
-        if holder:
-            return holder
-    return "a process that cannot be seen"
+        return _process_with(f"socket:[{inode}]") or "a process that cannot be seen"
+    return None  # only the near end of a connection
 
 
 def _is_free(port: int, protocol: str, host_ip: str) -> bool:
-    """Asks the kernel by binding, without listening: a packet for it goes where it went before."""
+    """A cheap first question, put by binding without listening; that it is free is certain, that it is not may have other reasons."""
     kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET6 if ":" in host_ip else socket.AF_INET, kind) as probe:
         if protocol == "TCP":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past connections hold nothing
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host_ip, port))
         except OSError as error:

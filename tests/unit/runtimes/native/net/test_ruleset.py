@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.sandbox import Port
-from reconciler.runtimes.native.net.ruleset import render, render_removal
+from reconciler.runtimes.native.net.ruleset import moved_udp_ports, render, render_removal
 
 CIDR = IPv4Network("10.201.0.0/16")
 A, B = IPv4Address("10.201.0.2"), IPv4Address("10.201.0.3")
@@ -87,3 +88,22 @@ def test_the_text_does_not_depend_on_order(published, order) -> None:
     first = {key: (A, tuple(published[key])) for key in published}
     second = {key: (A, tuple(reversed(published[key]))) for key in shuffled}
     assert host_ports(first) == host_ports(second)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "moved"),
+    [
+        pytest.param({}, {"a": (A, (Port(53, 5353, "UDP"),))}, [5353], id="new"),
+        pytest.param({"a": (A, (Port(53, 5353, "UDP"),))}, {}, [5353], id="gone"),
+        pytest.param(
+            {"a": (A, (Port(53, 5353, "UDP"),))}, {"b": (B, (Port(53, 5353, "UDP"),))}, [5353], id="to another pod"
+        ),
+        pytest.param(
+            {"a": (A, (Port(53, 5353, "UDP"),))}, {"a": (A, (Port(54, 5353, "UDP"),))}, [5353], id="to another port"
+        ),
+        pytest.param({"a": (A, (Port(53, 5353, "UDP"),))}, {"b": (A, (Port(53, 5353, "UDP"),))}, [], id="same address"),
+        pytest.param({}, {"a": (A, (Port(80, 8080),))}, [], id="not TCP"),
+    ],
+)
+def test_moved_udp_ports(before, after, moved: list[int]) -> None:
+    assert moved_udp_ports(before, after) == moved
