@@ -171,6 +171,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield world
     finally:
         await world.engine.remove_all()
+        await world.engine.aclose()
         assert world.left() == []
 
 
@@ -609,6 +610,8 @@ async def test_two_instances_side_by_side(world: World, tmp_path: Path) -> None:
         assert sandbox is not None and sandbox.fault == ""
     finally:
         await other.engine.remove_all()
+        await other.engine.aclose()
+        assert other.left() == []
     assert (await world.seen("web")).state is State.RUNNING
 
 

@@ -169,18 +169,21 @@ class NativeRuntime(Runtime, Containers):
         await asyncio.to_thread(self._launcher.close)
         if not self._ledger.sandboxes and not self._ledger.containers:
             with border("Failed"):
-                await asyncio.to_thread(self._cgroups.remove_all)
+                await asyncio.to_thread(self._cgroups.remove_all)  # of the runtime's trial, when nothing was ever made
                 launcher.unshare(self._places.run_dir)
         self._ledger.close()
 
     async def remove_all(self) -> None:
-        """Remove every container and sandbox and all else of this instance but the images, then let go."""
+        """Remove every container and sandbox and all else of this instance but the images.
+
+        After it only `aclose` makes sense, which takes the last traces: the run directory's own mount.
+        """
         with border("FailedKillPod"):
             await asyncio.gather(*(self._actions.remove_container(id) for id in list(self._ledger.containers)))
             await asyncio.gather(*(self._actions.remove_sandbox(id) for id in list(self._ledger.sandboxes)))
             await asyncio.to_thread(sweep.sweep, self._places, self._ledger, self._oci, self._cgroups)
+            await asyncio.to_thread(self._cgroups.remove_all)
         await self.network.remove()
-        await self.aclose()
 
     async def logs(
         self, container_id: str, *, follow: bool = False, tail: int | None = None, since: float | None = None
