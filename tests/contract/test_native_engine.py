@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.errors import ConflictError, ReconcilerError, TerminalError
+from reconciler.errors import ConflictError, HostError, ReconcilerError, TerminalError
 from reconciler.model.observed import SeenContainer, SeenPod, State
 from reconciler.model.ref import Ref
 from reconciler.model.sandbox import (
@@ -50,7 +50,7 @@ from reconciler.plan.steps import (
     UpdateVolume,
     Why,
 )
-from reconciler.runtimes.native import cgroups, kernel, logs
+from reconciler.runtimes.native import cgroups, kernel, logs, rootfs
 from reconciler.runtimes.native.engine import NativeRuntime
 from tests.images import busybox_archive
 
@@ -139,7 +139,7 @@ class World:
             found += [f"cgroup {path}" for path in Path(root).glob(f"*{instance}*")]
         for directory in ("containers", "sandboxes"):
             found += [f"directory {path}" for path in (self.state_dir / directory).iterdir()]
-        for directory in ("rootfs", "volumes", "subpaths", "oci", "exits", "netns"):
+        for directory in ("rootfs", "volumes", "subpaths", "oci", "exits", "netns", "ipc"):
             path = self.run_dir / directory
             found += [f"file {entry}" for entry in (path.iterdir() if path.exists() else ())]
         for entry in Path("/proc").iterdir():
@@ -390,7 +390,7 @@ async def test_volumes(world: World, tmp_path: Path) -> None:
 
     kernel.unmount(str(world.run_dir / "volumes" / "s-web" / "ram"))
     sandbox = (await world.pod("web")).sandbox
-    assert sandbox is not None and sandbox.fault == "volume ram was unmounted"
+    assert sandbox is not None and sandbox.fault.endswith("/volumes/s-web/ram was unmounted")
     await world.remove("web")
     assert (host / "inner" / "file").read_text() == "from the host"
 
@@ -408,6 +408,67 @@ async def test_a_sub_path_does_not_lead_out(world: World, tmp_path: Path) -> Non
     await world.do(StartContainer("c-web"))
     assert await world.said("web", "ls", "/out") == ""
     assert (host / "etc").is_dir()
+
+
+async def test_mounts_that_the_host_makes_later_are_seen(world: World, tmp_path: Path) -> None:
+    await world.run("first")
+    late = tmp_path / "host" / "late"
+    late.mkdir(parents=True)
+    kernel.mount("tmpfs", str(late), "tmpfs")
+    try:
+        (late / "file").write_text("from a late mount")
+        for number, path in enumerate((late, late.parent)):
+            name = f"web{number}"
+            await world.sandbox(name, volumes=(HostPath("host", str(path)),))
+            await world.container(name, mounts=(Mount("host", "/host"),))
+            await world.do(StartContainer(f"c-{name}"))
+            assert (
+                await world.said(name, "sh", "-c", "cat /host/file /host/late/file 2>/dev/null") == "from a late mount"
+            )
+            await world.remove(name)
+    finally:
+        kernel.unmount(str(late))
+
+
+async def test_containers_of_a_pod_share_memory(world: World) -> None:
+    await world.run("web", ("sh", "-c", "echo shared > /dev/shm/x; sleep 1000"))
+    config = ContainerConfig(name="side", image=IMAGE, command=SLEEP)
+    await world.do(CreateContainer("c-side", pod("web"), "s-web", config, "h", 0))
+    await world.do(StartContainer("c-side"))
+    assert await world.said("side", "cat", "/dev/shm/x") == "shared\n"
+    pids = [container.pid for container in (await world.pod("web")).containers]
+    assert len({os.readlink(f"/proc/{pid}/ns/ipc") for pid in pids}) == 1
+    assert len({os.readlink(f"/proc/{pid}/ns/pid") for pid in pids}) == 2
+    assert os.readlink(f"/proc/{pids[0]}/ns/ipc") != os.readlink("/proc/self/ns/ipc")
+    await world.do(RemoveContainer("c-side"))
+
+
+async def test_128_layers(tmp_path: Path) -> None:
+    layers = [tmp_path / "layers" / f"{number:064x}" for number in range(128)]
+    for number, layer in enumerate(layers):
+        layer.mkdir(parents=True)
+        (layer / f"f{number}").touch()
+        (layer / "top").write_text(str(number))
+    target = tmp_path / "root"
+    try:
+        for _ in range(2):
+            rootfs.ensure(target, layers, tmp_path)
+        assert len(os.listdir(target)) == 129
+        assert (target / "top").read_text() == "127"
+        (target / "new").touch()
+        assert (tmp_path / "upper" / "new").exists()
+    finally:
+        rootfs.remove(target)
+    rootfs.remove(target)
+    assert not target.exists()
+
+
+async def test_no_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECONCILER_OCI_RUNTIME", "nosuchruntime")
+    world = World(tmp_path)
+    with pytest.raises(HostError, match=r"nosuchruntime is not installed.*apt install crun"):
+        await world.open()
+    assert not any(str(tmp_path) in mount for mount in kernel.parse_mounts(Path("/proc/self/mountinfo").read_text()))
 
 
 async def test_the_hosts_network(world: World) -> None:

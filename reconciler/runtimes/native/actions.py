@@ -12,7 +12,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from reconciler.errors import ConflictError, ReconcilerError, TerminalError
-from reconciler.model.sandbox import Files, Port
+from reconciler.model.sandbox import Files, HostPath, Port
 from reconciler.plan import steps
 from reconciler.plan.hashing import volume_hash
 from reconciler.runtimes.native import bundle, cgroups
@@ -112,7 +112,17 @@ class Actions:
         kept = without_contents(config)
         with self._observer.making(action.id):
             row = self._ledger.put_sandbox(
-                SandboxRow(action.id, config.pod, action.spec_hash, action.attempt, now, kept, address, hashes)
+                SandboxRow(
+                    id=action.id,
+                    pod=config.pod,
+                    spec_hash=action.spec_hash,
+                    attempt=action.attempt,
+                    created_at=now,
+                    config=kept,
+                    address=address,
+                    volume_hashes=hashes,
+                    grace_seconds=action.grace_seconds,
+                )
             )
             shown = address or self._observer.host_address()
             made = asyncio.to_thread(self._makers.make_sandbox, action.id, config, (shown,))
@@ -164,6 +174,9 @@ class Actions:
         with self._observer.making(action.id):
             self._ledger.put_container(row)
             try:
+                for volume in sandbox.config.volumes:
+                    if isinstance(volume, HostPath):
+                        await self._launcher.show(volume.path)
                 spec = await asyncio.to_thread(
                     self._makers.make_container,
                     action.id,

@@ -99,6 +99,7 @@ class Made:
     cgroup: str
     user: User
     netns: str = ""  # "" is the host's network
+    ipc: str = ""  # the IPC namespace that the pod's containers share; "" makes one for this container
     addresses: tuple[str, ...] = ()
     host_address: str = ""
     mounts: tuple[BoundMount, ...] = ()
@@ -280,7 +281,7 @@ def _linux(
     if not sandbox.host_pid:
         namespaces.append({"type": "pid"})
     if not sandbox.host_ipc:
-        namespaces.append({"type": "ipc"})
+        namespaces.append({"type": "ipc", "path": made.ipc} if made.ipc else {"type": "ipc"})
     if not sandbox.host_network:
         namespaces += [{"type": "uts"}, {"type": "network", "path": made.netns}]
     if host.cgroup_version == "v2" and not security.privileged:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -79,6 +80,24 @@ def setns(descriptor: int, kind: int) -> None:
     _checked(_libc.setns(descriptor, kind))
 
 
+def pin_new_ipc(place: str) -> None:
+    """Make an IPC namespace and hold it by a mount on the file `place`."""
+    failed: list[OSError] = []
+
+    def make() -> None:
+        try:
+            unshare(CLONE_NEWIPC)
+            mount("/proc/thread-self/ns/ipc", place, "", MS_BIND)
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=make, name="ipc")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
 def open_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:
     """Open `path` with `root` (a directory's descriptor) as "/" for every symlink and "..".
 
@@ -114,10 +133,10 @@ def parse_mounts(mountinfo: str) -> Mapping[str, str]:
 
 
 def mount_points(below: Path) -> set[str]:
-    """All mount points under a directory, itself left out."""
+    """All mount points under a directory, itself left out, in the calling thread's namespace."""
     prefix = f"{below}/"
     escaped = prefix.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
-    with open("/proc/self/mountinfo") as file:
+    with open("/proc/thread-self/mountinfo") as file:
         points = (line.split(" ", 5)[4] for line in file if escaped in line)
         return {_unescape(point) for point in points if point.startswith(escaped)}
 

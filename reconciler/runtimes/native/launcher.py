@@ -29,22 +29,52 @@ class Launcher:
     """Threads from which programs are started. `hidden` is a mount that they do not see, or ""."""
 
     def __init__(self, hidden: str = "") -> None:
-        self._namespace = _without(hidden) if hidden else None
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="launch", initializer=self._enter)
+        self._hidden = hidden
+        self._retired: list[ThreadPoolExecutor] = []
+        self._open()
 
     async def run(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call in one of the threads; what it starts sees what the thread sees."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: call(*args, **kwargs))
 
+    async def show(self, path: str) -> None:
+        """See to it that the threads see `path` of the host, and the mounts below it, as they are now.
+
+        A host whose root is not a shared mount keeps later mounts to itself: then the threads are replaced.
+        """
+        if self._namespace is None:
+            return
+        if await self.run(_view, path) != await asyncio.to_thread(_view, path):
+            self._retired.append(self._pool)
+            os.close(self._namespace)
+            self._open()
+
     def close(self) -> None:
-        self._pool.shutdown(wait=True)
+        for pool in (*self._retired, self._pool):
+            pool.shutdown(wait=True)
         if self._namespace is not None:
             os.close(self._namespace)
 
-    def _enter(self) -> None:
-        if self._namespace is not None:
-            kernel.unshare(kernel.CLONE_FS)
-            kernel.setns(self._namespace, kernel.CLONE_NEWNS)
+    def _open(self) -> None:
+        self._namespace = _without(self._hidden) if self._hidden else None
+        self._pool = ThreadPoolExecutor(
+            _THREADS, thread_name_prefix="launch", initializer=_enter, initargs=(self._namespace,)
+        )
+
+
+def _enter(namespace: int | None) -> None:
+    if namespace is not None:
+        kernel.unshare(kernel.CLONE_FS)
+        kernel.setns(namespace, kernel.CLONE_NEWNS)
+
+
+def _view(path: str) -> tuple[int, int, frozenset[str]]:
+    """What the calling thread sees at a path: which directory, and what is mounted below."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return (0, 0, frozenset())
+    return (status.st_dev, status.st_ino, frozenset(kernel.mount_points(Path(path))))
 
 
 def share(directory: Path) -> None:

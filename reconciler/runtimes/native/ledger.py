@@ -73,6 +73,7 @@ class SandboxRow:
     address: str = ""  # "" with hostNetwork
     volume_hashes: Mapping[str, str] = field(default_factory=dict)
     phase: Phase = Phase.MAKING
+    grace_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

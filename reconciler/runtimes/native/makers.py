@@ -17,10 +17,11 @@ from reconciler.runtimes.native import bundle, etc, kernel, rootfs, users
 from reconciler.runtimes.native.bundle import BoundMount
 from reconciler.runtimes.native.places import Places
 from reconciler.runtimes.native.users import User
-from reconciler.runtimes.native.volumes import Volumes, remove_tree
+from reconciler.runtimes.native.volumes import Volumes, remove_pin, remove_tree
 
 _ETC = (("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf"))
 _MESSAGE_BYTES = 4096
+_SHM_BYTES = 64 << 20
 _RESOLV_CONF = "/etc/resolv.conf"
 # systemd-resolved's own resolver sits on loopback; this is what it asks itself
 _UPSTREAM_RESOLV_CONF = "/run/systemd/resolve/resolv.conf"
@@ -40,6 +41,8 @@ class Makers:
         directory.mkdir(mode=0o700, exist_ok=True)
         for volume in config.volumes:
             self.volumes.ensure(id, volume)
+        if not config.host_ipc:
+            self._ensure_ipc(id)
         own = not config.host_network
         hosts = (
             etc.render_hosts(addresses, config.hostname, config.hosts)
@@ -56,6 +59,12 @@ class Makers:
     def remove_sandbox(self, id: str) -> None:
         """Volumes and files; never what a hostPath holds."""
         self.volumes.remove(id, kernel.mount_points(self._places.memory))
+        remove_pin(self._places.ipc / id)
+
+    def sandbox_mounts(self, id: str, config: SandboxConfig) -> list[str]:
+        """The mount points that must be there while the sandbox is in order."""
+        ipc = [] if config.host_ipc else [str(self._places.ipc / id), str(self._places.shm(id))]
+        return [*ipc, *self.volumes.mount_points(id, config.volumes)]
 
     def make_container(
         self,
@@ -85,7 +94,8 @@ class Makers:
             netns=netns,
             addresses=addresses,
             host_address=host_address,
-            mounts=(*self._files(id, sandbox_id, config), *self._mounts(id, sandbox_id, sandbox, config)),
+            mounts=(*self._files(id, sandbox_id, sandbox, config), *self._mounts(id, sandbox_id, sandbox, config)),
+            ipc="" if sandbox.host_ipc else str(self._places.ipc / sandbox_id),
             seccomp_profile=_profile(config.security.seccomp),
         )
         spec = bundle.render_spec(config, sandbox, image, made, self._host)
@@ -107,10 +117,24 @@ class Makers:
         except OSError:
             return ""
 
-    def _files(self, id: str, sandbox_id: str, config: ContainerConfig) -> list[BoundMount]:
+    def _ensure_ipc(self, id: str) -> None:
+        """The containers of a pod share queues, semaphores and memory, one after another and side by side."""
+        pin, shm = self._places.ipc / id, self._places.shm(id)
+        there = kernel.mount_points(self._places.run_dir)
+        if str(pin) not in there:
+            pin.touch()
+            kernel.pin_new_ipc(str(pin))
+        if str(shm) not in there:
+            shm.mkdir(parents=True, exist_ok=True)
+            flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+            kernel.mount("shm", str(shm), "tmpfs", flags, f"mode=1777,size={_SHM_BYTES}")
+
+    def _files(self, id: str, sandbox_id: str, sandbox: SandboxConfig, config: ContainerConfig) -> list[BoundMount]:
         taken = {mount.path.rstrip("/") for mount in config.mounts}
         directory = self._places.sandbox(sandbox_id) / ".etc"
         found = [BoundMount(str(directory / name), path) for name, path in _ETC if path not in taken]
+        if not sandbox.host_ipc and "/dev/shm" not in taken:  # noqa: S108
+            found.append(BoundMount(str(self._places.shm(sandbox_id)), "/dev/shm"))  # noqa: S108
         if config.termination_message_path:
             message = self._places.termination(id)
             message.touch()

@@ -120,12 +120,12 @@ class Observer:
 
     def _sandbox(self, row: SandboxRow) -> SeenSandbox:
         fresh = self._fresh(row.id)
-        volumes = self._makers.volumes.mount_points(row.id, row.config.volumes)
+        mounts = self._makers.sandbox_mounts(row.id, row.config)
         fault = judge_sandbox(
             row,
             under_way=row.id in self._under_way,
             network="" if fresh else self._listing.network.get(row.id),
-            missing=() if fresh else [point for point in volumes if point not in self._listing.mounts],
+            missing=() if fresh else [point for point in mounts if point not in self._listing.mounts],
             files=os.path.isdir(self._places.sandbox(row.id)),
         )
         return SeenSandbox(
@@ -135,6 +135,7 @@ class Observer:
             created_at=row.created_at,
             addresses=(row.address or self.host_address(),),
             volume_hashes=MappingProxyType(dict(row.volume_hashes)),
+            grace_seconds=row.grace_seconds,
             fault=fault,
         )
 

@@ -49,6 +49,15 @@ class Places:
         """Bound subPaths."""
         return self.run_dir / "subpaths"
 
+    @property
+    def ipc(self) -> Path:
+        """Pinned IPC namespaces, one for each sandbox."""
+        return self.run_dir / "ipc"
+
+    def shm(self, id: str) -> Path:
+        """The shared memory of a sandbox, beside its volumes in memory."""
+        return self.memory / id / ".shm"
+
     def sandbox(self, id: str) -> Path:
         """Its /etc files, and its volumes on disk under `volumes`."""
         return self.sandboxes / id
@@ -77,5 +86,6 @@ class Places:
             self.roots,
             self.memory,
             self.parts,
+            self.ipc,
         ):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -31,9 +31,9 @@ def sweep(places: Places, ledger: Ledger, oci: Oci, groups: Cgroups) -> None:
     _end_strays(oci, containers)
     for id in groups.ids() - containers:
         groups.remove(id)
-    keep = {str(places.root(id)) for id in containers}
+    keep = {str(places.root(id)) for id in containers} | {str(places.ipc / id) for id in sandboxes}
     owned = tuple(f"{places.parts}/{id}/" for id in containers) + tuple(f"{places.memory}/{id}/" for id in sandboxes)
-    ours = (f"{places.roots}/", f"{places.parts}/", f"{places.memory}/", f"{places.run_dir}/probe-")
+    ours = (f"{places.roots}/", f"{places.parts}/", f"{places.memory}/", f"{places.ipc}/", f"{places.run_dir}/probe-")
     kernel.unmount_all(
         point
         for point in kernel.mount_points(places.run_dir)
@@ -41,6 +41,9 @@ def sweep(places: Places, ledger: Ledger, oci: Oci, groups: Cgroups) -> None:
     )
     for id in (oci.ids() | oci.exit_ids()) - containers:
         oci.forget(id)
+    for entry in os.scandir(places.ipc):
+        if entry.name not in sandboxes:
+            os.unlink(entry.path)
     for entry in os.scandir(places.parts):
         if entry.name not in containers:
             remove_parts(places.parts / entry.name)

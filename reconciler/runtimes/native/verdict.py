@@ -62,7 +62,7 @@ def _fault(facts: Facts) -> str:
 def judge_sandbox(
     row: SandboxRow, *, under_way: bool, network: str | None, missing: Collection[str], files: bool
 ) -> str:
-    """The fault of a sandbox, "" for none. `network` is None when it has none; `missing` are volumes' mounts
+    """The fault of a sandbox, "" for none. `network` is None when it has none; `missing` are its mount points
     that are not there; `files` says whether its directory is."""
     if under_way:
         return ""
@@ -74,5 +74,5 @@ def judge_sandbox(
         if network:
             return network
     if missing:
-        return f"volume {sorted(missing)[0].rsplit('/', 1)[-1]} was unmounted"
+        return f"{sorted(missing)[0]} was unmounted"
     return "" if files else "its directory was removed"

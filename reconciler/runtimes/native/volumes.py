@@ -158,6 +158,12 @@ def remove_parts(directory: Path) -> None:
     directory.rmdir()
 
 
+def remove_pin(pin: Path) -> None:
+    """Let go of a namespace that a file holds. Idempotent."""
+    kernel.unmount(str(pin))
+    pin.unlink(missing_ok=True)
+
+
 def remove_tree(path: Path) -> None:
     """Remove a directory and all in it. Idempotent. Symlinks are not followed."""
     try:
