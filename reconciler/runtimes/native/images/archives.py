@@ -6,6 +6,7 @@ skopeo copies one image at a time, and must be told which.
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 from reconciler.errors import TerminalError
 from reconciler.model.reference import normalize
+from reconciler.runtimes.native.images.compression import BadStream, compression_of, decompressed
 from reconciler.runtimes.native.images.spec import REF_NAME, Descriptor, InvalidImage, parse_index
 
 _CONTAINERD_NAME = "io.containerd.image.name"  # the whole name, where ref.name has the tag only
@@ -28,45 +30,51 @@ class Packed:
     names: tuple[str, ...]
 
 
-def find_images(path: Path) -> tuple[Packed, ...]:
-    """The images in a docker-archive or oci-archive file (compressed or not) or an OCI layout directory. Blocks.
+def open_archive(path: Path, here: Path) -> tuple[Packed, ...]:
+    """The images in a docker-archive or oci-archive file (compressed or not) or an OCI layout directory.
+    `here` becomes a link to it or an uncompressed copy: skopeo takes neither colons in names nor
+    every compression. Blocks.
 
-    Raises: TerminalError(reason="InvalidImage"), which names `path`.
+    Raises: TerminalError(reason="InvalidImage"), which names `path`, HostError, OSError.
     """
     try:
         if path.is_dir():
-            content: Mapping[str, bytes] = {"index.json": (path / "index.json").read_bytes()}
-        else:
-            content = _documents_of_tar(path)
-        if "manifest.json" in content:
-            return _of_docker(path, content["manifest.json"])
-        if "index.json" in content:
-            return _of_oci("oci" if path.is_dir() else "oci-archive", path, content["index.json"])
+            here.symlink_to(path.absolute())
+            return _of_oci("oci", here, (path / "index.json").read_bytes())
+        with open(path, "rb", buffering=0) as file:
+            if compression_of(file):
+                with decompressed(file) as content, open(here, "xb") as copy:
+                    shutil.copyfileobj(content, copy, 1 << 20)
+            else:
+                here.symlink_to(path.absolute())
+        documents = _documents_of_tar(here)
+        if "manifest.json" in documents:
+            return _of_docker(here, documents["manifest.json"])
+        if "index.json" in documents:
+            return _of_oci("oci-archive", here, documents["index.json"])
     except FileNotFoundError as error:
-        raise TerminalError(f"{path}: {error.filename} does not exist", reason="InvalidImage") from None
-    except OSError as error:
-        raise TerminalError(f"{path}: cannot be read: {error.strerror}", reason="InvalidImage") from None
-    except (tarfile.TarError, EOFError, InvalidImage) as error:
-        raise TerminalError(f"{path}: not an image archive: {error}", reason="InvalidImage") from None
+        raise TerminalError(f"{error.filename} does not exist", reason="InvalidImage") from None
+    except PermissionError as error:
+        raise TerminalError(f"{error.filename} cannot be read: {error.strerror}", reason="InvalidImage") from None
+    except (tarfile.TarError, EOFError, BadStream, InvalidImage) as error:
+        raise TerminalError(f"{path} is not an image archive: {error}", reason="InvalidImage") from None
     raise TerminalError(
-        f"{path}: neither manifest.json nor index.json is in it: not an image archive "
+        f"{path} is not an image archive: neither manifest.json nor index.json is in it "
         "(a root filesystem becomes an image with `reconciler import`)",
         reason="InvalidImage",
     )
 
 
 def _documents_of_tar(path: Path) -> Mapping[str, bytes]:
-    """The two files that say what is inside; stops at the first that decides."""
+    """The two files that say what is inside, as far as they are there."""
     found: dict[str, bytes] = {}
-    with tarfile.open(path, "r:*") as archive:
+    with tarfile.open(path, "r:") as archive:
         for member in archive:
             name = member.name.removeprefix("./")
             if name in ("manifest.json", "index.json") and member.isreg() and member.size <= _MAX_DOCUMENT_BYTES:
                 file = archive.extractfile(member)
                 assert file is not None
                 found[name] = file.read()
-                if name == "manifest.json":
-                    break
     return found
 
 

@@ -12,6 +12,7 @@ Two locks, both of the kernel (flock), so that they end with the process that he
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -134,6 +135,17 @@ def _flock(path: Path, operation: int) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """What the disk of the store at `path` refuses is an error of ours, and passes: NoSpace, or its own words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise TransientError(f"no space left on the device of the image store {path}", reason="NoSpace") from None
+        raise TransientError(f"image store {path}: {error}", reason="ImageStoreUnusable") from None
 
 
 def _read_limited(path: Path, limit_bytes: int) -> bytes:

@@ -23,11 +23,11 @@ from reconciler.errors import TerminalError, TransientError
 from reconciler.model.reference import familiar, normalize
 from reconciler.ports import Image, Images
 from reconciler.runtimes.native.images import names, transport
-from reconciler.runtimes.native.images.archives import find_images
+from reconciler.runtimes.native.images.archives import open_archive
 from reconciler.runtimes.native.images.build import Builder, Order
 from reconciler.runtimes.native.images.dockerfile import images_needed, parse_dockerfile
 from reconciler.runtimes.native.images.flight import Feed, Flights
-from reconciler.runtimes.native.images.layout import Layout, Stamp
+from reconciler.runtimes.native.images.layout import Layout, Stamp, disk_errors
 from reconciler.runtimes.native.images.packroot import pack_root
 from reconciler.runtimes.native.images.spec import (
     REF_NAME,
@@ -62,7 +62,7 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """What a pull took. `bytes` are those that came over the wire: 0 when all was there."""
+    """What a pull took. `bytes` are those of layers that were fetched: 0 when all were there."""
 
     seconds: float
     bytes: int
@@ -109,10 +109,11 @@ class ImageStore(Images):
     async def open(cls, state_dir: Path, *, in_use: Callable[[], Set[str]] = frozenset) -> ImageStore:
         """Open the store, made when it is not there, and remove what killed processes left half done."""
         store = cls(state_dir, in_use=in_use)
-        await asyncio.to_thread(store.layout.ensure)
-        await asyncio.to_thread(remove_abandoned, store.layout.staging)
-        await asyncio.to_thread(store.layers.ensure)
-        await store._sweep()
+        with disk_errors(store.layout.path):
+            await asyncio.to_thread(store.layout.ensure)
+            await asyncio.to_thread(remove_abandoned, store.layout.staging)
+            await asyncio.to_thread(store.layers.ensure)
+            await store._sweep()
         return store
 
     async def aclose(self) -> None:
@@ -123,16 +124,17 @@ class ImageStore(Images):
     def references(self) -> Mapping[str, str]:
         """Every reference in the store, normalized, and the id of its image. Cheap: one stat(2)
         while nobody changed the store."""
-        stamp = self.layout.stamp()
-        if self._references is None or self._references[0] != stamp:
-            found: dict[str, str] = {}
-            for entry in self.layout.entries():
-                name = names.name_of(entry)
-                if name and entry.digest not in self._damaged:
-                    with contextlib.suppress(InvalidImage):  # then it is as good as not there
-                        found[name] = self._read(entry).id
-            self._references = (stamp, MappingProxyType(found))
-        return self._references[1]
+        with disk_errors(self.layout.path):
+            stamp = self.layout.stamp()
+            if self._references is None or self._references[0] != stamp:
+                found: dict[str, str] = {}
+                for entry in self.layout.entries():
+                    name = names.name_of(entry)
+                    if name and entry.digest not in self._damaged:
+                        with contextlib.suppress(InvalidImage):  # then it is as good as not there
+                            found[name] = self._read(entry).id
+                self._references = (stamp, MappingProxyType(found))
+            return self._references[1]
 
     async def resolve(self, reference: str) -> Resolved:
         """The image of a normalized reference (or of an id), its layers unpacked.
@@ -179,21 +181,21 @@ class ImageStore(Images):
 
         Raises: TerminalError(reason="InvalidImage" or "InvalidImageName"), TransientError(reason="NoSpace"), HostError.
         """
-        path = Path(archive)
         given = (_checked_name(reference),) if reference else ()
-        packed = await asyncio.to_thread(find_images, path)
-        if given and len(packed) != 1:
-            raise TerminalError(f"{path}: holds {len(packed)} images; a name fits one", reason="InvalidImageName")
-        for image in packed:
-            what = f"loading {path}"
-            async with self._content(), self._staging() as staging:
-                copying = transport.copy_from_file(image.source, self.layout.blobs, staging, what=what)
-                async with contextlib.aclosing(copying) as lines:
-                    async for line in lines:
-                        yield line
-                known = await self._take(staging, given or image.names)
-            for name in given or image.names or (known.id,):
-                yield f"loaded {familiar(name)}"
+        what = f"loading {archive}"
+        async with self._content(), self._staging() as opened:
+            packed = await asyncio.to_thread(open_archive, Path(archive), opened.path / "archive")
+            if given and len(packed) != 1:
+                raise TerminalError(f"{archive} holds {len(packed)} images; a name fits one", reason="InvalidImageName")
+            for image in packed:
+                async with self._staging() as staging:
+                    copying = transport.copy_from_file(image.source, self.layout.blobs, staging, what=what)
+                    async with contextlib.aclosing(copying) as lines:
+                        async for line in lines:
+                            yield line
+                    known = await self._take(staging, given or image.names)
+                for name in given or image.names or (known.id,):
+                    yield f"loaded {familiar(name)}"
 
     async def import_root(self, archive: str, reference: str) -> AsyncIterator[str]:
         """See `Images.import_root`.
@@ -247,7 +249,8 @@ class ImageStore(Images):
 
     async def list(self) -> Sequence[Image]:
         """See `Images.list`: newest first."""
-        return await asyncio.to_thread(self._list)
+        with disk_errors(self.layout.path):
+            return await asyncio.to_thread(self._list)
 
     async def remove(self, reference: str) -> Sequence[str]:
         """See `Images.remove`. Raises: TerminalError(reason="NotFound" or "InvalidImageName")."""
@@ -256,7 +259,8 @@ class ImageStore(Images):
         if image_id is None:
             raise TerminalError(f"image {familiar(name)!r} is not in the store", reason="NotFound")
         used = image_id in self._in_use()
-        await asyncio.to_thread(self.layout.update, partial(names.take_name, name=name, keep=used))
+        with disk_errors(self.layout.path):
+            await asyncio.to_thread(self.layout.update, partial(names.take_name, name=name, keep=used))
         done = [f"untagged {familiar(name)}"]
         if used:
             done.append(f"kept {image_id}: a container uses it")
@@ -339,9 +343,9 @@ class ImageStore(Images):
         return sorted(found.values(), key=lambda image: (-image.created_at, image.id))
 
     def _bytes_since(self, known: _Known, since_ns: int) -> int:
-        """Sizes of the blobs that appeared after `since_ns`."""
+        """Sizes of the layers that appeared after `since_ns`."""
         total = 0
-        for blob in (known.manifest.config, *known.manifest.layers):
+        for blob in known.manifest.layers:
             with contextlib.suppress(FileNotFoundError):
                 seen = self.layout.blob_path(blob.digest).stat()
                 total += seen.st_size if seen.st_ctime_ns >= since_ns else 0
@@ -350,7 +354,7 @@ class ImageStore(Images):
     @contextlib.asynccontextmanager
     async def _content(self) -> AsyncIterator[None]:
         """Blobs and layers are safe from a sweep; one that was put off comes after."""
-        with contextlib.ExitStack() as stack:
+        with disk_errors(self.layout.path), contextlib.ExitStack() as stack:
             await asyncio.to_thread(stack.enter_context, self.layout.shared_content())
             yield
         if self._sweep_due:

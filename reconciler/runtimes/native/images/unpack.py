@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import json
 import os
+import secrets
 import stat
 import sys
 from collections.abc import Sequence
@@ -60,6 +61,8 @@ class LayerStore:
         self._written.mkdir(exist_ok=True)
         self.path.chmod(0o700)
         remove_abandoned(self._work)
+        for half in self._written.glob(".*"):
+            half.unlink(missing_ok=True)
         for chain_id in self.chain_ids():
             if self._note(chain_id) not in (_SETTLED, self._boot):
                 self.remove(chain_id)
@@ -143,7 +146,7 @@ class LayerStore:
                 raise TransientError(f"{name}: no space left in {self.path} to unpack it", reason="NoSpace")
             case "digest":
                 layer.blob.unlink(missing_ok=True)  # so that the next pull fetches it again
-                raise DamagedBlob(f"{message}; it is removed: pull or load the image again")
+                raise DamagedBlob(f"{message}; pull or load the image again")
             case "image":
                 raise InvalidImage(f"{name} cannot be unpacked: {message}")
             case "host":
@@ -177,9 +180,9 @@ class LayerStore:
             return ""
 
     def _write_note(self, chain_id: str, note: str) -> None:
-        with Staging(self._work) as work:
-            (work / "note").write_text(note)
-            (work / "note").rename(self._written / chain_id)
+        temporary = self._written / f".{chain_id}-{secrets.token_hex(4)}"
+        temporary.write_text(note)
+        temporary.rename(self._written / chain_id)
 
 
 def inherit_directory(path: bytes, root: Path, lowers: Sequence[Path]) -> None:

@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from reconciler.runtimes.native.images.tarstream import (
+    DIRECTORY,
     SYMLINK,
     Entry,
     TarError,
@@ -39,9 +40,11 @@ _CHUNK = 1 << 20
 _MAX_ADDRESS_SPACE = 2 << 30  # nothing an archive says makes us larger
 _MAX_WINDOW_BYTES = 128 << 20  # of zstd; its own default for decompression
 _SPACE_CHECK_BYTES = 32 << 20
-_WHITEOUT = b".wh."
+_WHITEOUT, _AUFS, _OPAQUE = b".wh.", b".wh..wh.", b".wh..wh..opq"
 _OPAQUE_XATTR = b"trusted.overlay.opaque"
 _OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")  # an archive must not steer overlayfs
+_SPACE_ERRORS = {errno.ENOSPC, errno.EDQUOT}
+_HOST_ERRORS = {errno.EPERM, errno.EACCES, errno.EROFS, errno.EIO, errno.ENOTSUP, errno.ENOSYS, errno.EMFILE}
 _UNSUPPORTED = {errno.ENOTSUP, errno.EPERM}
 
 
@@ -182,9 +185,13 @@ class Unpacker:
         for entry in self._stream:
             path = _clean(entry.name)
             parent, _, base = path.rpartition(b"/")
+            if path.startswith(_AUFS) and base != _OPAQUE:
+                continue  # aufs' own bookkeeping
             if base.startswith(_WHITEOUT):
                 self._whiteout(parent, base)
                 continue
+            if not path and entry.kind != DIRECTORY:
+                raise TarError("the archive replaces its own root directory")
             try:
                 self._make(entry, path)
             except (FileNotFoundError, NotADirectoryError):
@@ -285,13 +292,11 @@ class Unpacker:
 
     def _whiteout(self, parent: bytes, base: bytes) -> None:
         """Source: image-spec layer.md, "Whiteouts"; in the kernel's form: overlayfs.rst, "whiteouts and opaque"."""
-        if base == b".wh..wh..opq":
+        if base == _OPAQUE:
             self._make_parents(parent)
             os.setxattr(parent or b".", _OPAQUE_XATTR, b"y")
             return
         name = base[len(_WHITEOUT) :]
-        if base.startswith(b".wh..wh."):
-            return  # bookkeeping of aufs
         if name in (b"", b".", b".."):
             raise TarError(f"{shown(base)} deletes no name")
         self._make_parents(parent)
@@ -321,8 +326,6 @@ class Unpacker:
 
     def _clear(self, path: bytes) -> None:
         """Make the name free. What an entry replaces is not merged with it."""
-        if not path:
-            raise TarError("the archive replaces its own root directory")
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -369,13 +372,20 @@ def unpack(blob: str, root: str, digest: str, diff_id: str, reserve_bytes: int) 
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     limit = _MAX_ADDRESS_SPACE if hard == resource.RLIM_INFINITY else min(_MAX_ADDRESS_SPACE, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    with open(blob, "rb", buffering=0) as file:
+    if not os.path.exists(blob):
+        raise DigestMismatch("the layer's blob is missing")
+    with open(blob, "rb", buffering=0) as file, open(blob, "rb") as again:
         spool = Spool(file, digest, diff_id)
         os.chroot(root)
         os.chdir("/")
         unpacker = Unpacker(TarStream(spool), reserve_bytes)
-        unpacker.run()
-        spool.finish()
+        try:
+            unpacker.run()
+            spool.finish()
+        except TarError as error:
+            if f"sha256:{hashlib.file_digest(again, 'sha256').hexdigest()}" == digest:
+                raise
+            raise DigestMismatch(f"the layer's blob is damaged: {error}") from None
     return {"implicit": [path.hex() for path in unpacker.implicit]}
 
 
@@ -394,7 +404,7 @@ def main() -> None:
     except OSError as error:
         name = error.filename
         where = shown(name) + ": " if isinstance(name, bytes) else ""
-        kind = "space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "host"
+        kind = "space" if error.errno in _SPACE_ERRORS else "host" if error.errno in _HOST_ERRORS else "image"
         answer = {"error": kind, "message": f"{where}{error.strerror}"}
     with open(answer_fd, "w") as answer_file:
         json.dump(answer, answer_file)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import TerminalError
-from reconciler.runtimes.native.images.archives import Packed, find_images
+from reconciler.runtimes.native.images.archives import open_archive
 from reconciler.runtimes.native.images.spec import OCI_MANIFEST
 from tests.images import docker_archive
 
@@ -27,13 +27,16 @@ def layout(path: Path, content: bytes) -> Path:
 def test_docker_archive_names_are_made_whole(tmp_path: Path) -> None:
     path = docker_archive(tmp_path / "a.tar", [], ["web:1", "registry.example/x/y"])
     names = ("docker.io/library/web:1", "registry.example/x/y:latest")
-    assert find_images(path) == (Packed(f"docker-archive:{path}:@0", names),)
+    (image,) = open_archive(path, tmp_path / "here")
+    assert (image.source, image.names) == (f"docker-archive:{tmp_path}/here:@0", names)
 
 
 def test_compressed_archives_are_read(tmp_path: Path) -> None:
+    plain = docker_archive(tmp_path / "a.tar", [])
     path = tmp_path / "a.tar.gz"
-    path.write_bytes(gzip.compress(docker_archive(tmp_path / "a.tar", []).read_bytes()))
-    assert find_images(path) == (Packed(f"docker-archive:{path}:@0", ()),)
+    path.write_bytes(gzip.compress(plain.read_bytes()))
+    assert len(open_archive(path, tmp_path / "here")) == 1
+    assert (tmp_path / "here").read_bytes() == plain.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,8 @@ def test_oci_layouts(
     tmp_path: Path, entries: list[tuple[str, dict[str, str]]], expected: list[tuple[str, tuple[str, ...]]]
 ) -> None:
     path = layout(tmp_path / "l", index(*entries))
-    assert find_images(path) == tuple(Packed(f"oci:{path}{suffix}", names) for suffix, names in expected)
+    found = [(image.source, image.names) for image in open_archive(path, tmp_path / "here")]
+    assert found == [(f"oci:{tmp_path}/here{suffix}", names) for suffix, names in expected]
 
 
 def test_what_is_no_image_archive_is_said(tmp_path: Path) -> None:
@@ -72,14 +76,19 @@ def test_what_is_no_image_archive_is_said(tmp_path: Path) -> None:
         archive.add(__file__, "etc/passwd")
     text = tmp_path / "text"
     text.write_text("hello")
-    for path, words in (
-        (tmp_path / "nothing", "does not exist"),
-        (tmp_path, "does not exist"),
-        (text, "not an image archive"),
-        (root, "reconciler import"),
-        (layout(tmp_path / "several", index((A, {}), (B, {}))), "not all have a name"),
-        (layout(tmp_path / "broken", b"{"), "not JSON"),
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(gzip.compress(root.read_bytes())[:-20])
+    for number, (path, words) in enumerate(
+        (
+            (tmp_path / "nothing", "does not exist"),
+            (tmp_path, "does not exist"),
+            (text, "not an image archive"),
+            (root, "reconciler import"),
+            (layout(tmp_path / "several", index((A, {}), (B, {}))), "not all have a name"),
+            (layout(tmp_path / "broken", b"{"), "not JSON"),
+            (cut, "gzip data is damaged"),
+        )
     ):
         with pytest.raises(TerminalError, match=words) as caught:
-            find_images(path)
+            open_archive(path, tmp_path / f"here-{number}")
         assert str(path) in str(caught.value)
