@@ -101,18 +101,18 @@ class Reconciler:
         want, seen = self._want(record), world.pods.get(ref)
         plan = self._plan(ref, want, seen, world)
         if self.hold or not self._store.loaded or (record is None and self.keep_orphans):
-            self._set_status(ref, record, want, seen, world)
+            self._set_status(ref, record, want, seen, world, converged=not plan.steps)
             return "success"
         check(plan, want, seen)
         good = True
         if plan.steps:
-            self._set_status(ref, record, want, seen, world)
+            self._set_status(ref, record, want, seen, world, converged=False)
             good = await self._execute(ref, plan, seen)
             world = await self._runtime.observe(ref)
             record = self._store.get(ref)
             want, seen = self._want(record), world.pods.get(ref)
             plan = self._plan(ref, want, seen, world)
-        self._set_status(ref, record, want, seen, world)
+        self._set_status(ref, record, want, seen, world, converged=not plan.steps)
         if (record is None or record.deleted_at is not None) and seen is None:
             self._forget(ref, record)
         elif not good and plan.steps:
@@ -184,7 +184,14 @@ class Reconciler:
         return record.object if record else None
 
     def _set_status(
-        self, ref: Ref, record: Record | None, want: Want | None, seen: SeenPod | None, world: Observed
+        self,
+        ref: Ref,
+        record: Record | None,
+        want: Want | None,
+        seen: SeenPod | None,
+        world: Observed,
+        *,
+        converged: bool,
     ) -> None:
         if record is None or want is None or not isinstance(record.object, Pod):
             self.unsettled.discard(ref)
@@ -197,12 +204,14 @@ class Reconciler:
             images=world.images,
             host_address=self._machine.address,
             created_at=record.created_at,
+            generation=record.generation,
+            converged=converged,
             now=self._clock.now(),
         )
         status = pod_status(view, record.status)
         if record.status.get("phase") == "Pending" and status["phase"] == "Running":
             self._telemetry.pod_start_seconds.observe(max(0.0, view.now - record.created_at))
-        if settled(status) and record.deleted_at is None:
+        if settled(status, record.generation) and record.deleted_at is None:
             self.unsettled.discard(ref)
         else:
             self.unsettled.add(ref)

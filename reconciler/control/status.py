@@ -32,6 +32,8 @@ class PodView:
     images: Mapping[str, str]
     host_address: str
     created_at: float
+    generation: int
+    converged: bool  # whether nothing is left to do for this generation
     now: float
 
 
@@ -43,6 +45,7 @@ def pod_status(view: PodView, before: Mapping[str, Any]) -> Status:
     sandbox = view.seen.sandbox if view.seen else None
     up = sandbox is not None and not sandbox.fault
     status: Status = {
+        "observedGeneration": view.generation if view.converged else before.get("observedGeneration", 0),
         "phase": phase,
         "conditions": _conditions(view, phase, inits, mains, up, before),
         "hostIP": view.host_address,
@@ -67,8 +70,10 @@ def refresh_at(view: PodView) -> float | None:
     return min(fresh, default=None)
 
 
-def settled(status: Mapping[str, Any]) -> bool:
+def settled(status: Mapping[str, Any], generation: int) -> bool:
     """Whether a pod is as its declaration wants it: ready, or ended as it should."""
+    if status.get("observedGeneration") != generation:
+        return False
     if status.get("phase") == "Succeeded":
         return True
     return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ()))

@@ -39,7 +39,6 @@ POD_NOT_YET: Mapping[str, str] = {
     "containers[].terminationMessagePolicy": "is not carried out yet: only the file is read",
     "containers[].resources.claims": "devices are not carried out yet: the container gets none",
     "containers[].volumeDevices": "block devices are not carried out yet: the container gets none",
-    "containers[].volumeMounts[].subPathExpr": "is not carried out yet: the whole volume is mounted",
     "containers[].volumeMounts[].recursiveReadOnly": "is not carried out yet: mounts inside the volume stay writable",
     "containers[].env[].valueFrom.fileKeyRef": "env files of volumes are not carried out yet: the variable is not set",
     "containers[].securityContext.seLinuxOptions": "SELinux is not carried out yet: the container runs unlabelled",

@@ -62,6 +62,7 @@ class SeenSandbox:
     created_at: float = 0.0
     addresses: tuple[str, ...] = ()  # the first is the pod IP; the host's with hostNetwork
     volume_hashes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # Files volumes only
+    grace_seconds: float = 30.0  # as it was declared when the sandbox was made
     fault: str = ""
 
 

@@ -125,7 +125,9 @@ _LONGEST_MEANT = 40
 
 def hint(text: str) -> str:
     """'; did you mean "512M"?' when what was written is near a quantity, else ''."""
-    near = re.fullmatch(r"\s*([+-]?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text) if len(text) <= _LONGEST_MEANT else None
+    near = (
+        re.fullmatch(r"\s*([+-]?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text) if len(text) <= _LONGEST_MEANT else None
+    )
     if near is None:
         return ""
     suffix = near[2] if _SHAPE.fullmatch("1" + near[2]) else _MEANT.get(near[2].lower())

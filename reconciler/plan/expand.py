@@ -50,6 +50,7 @@ def _replica_set(deployment: Deployment, uid: str) -> ReplicaSet:
 
 def _pods(replica_set: ReplicaSet, uid: str) -> tuple[Pod, ...]:
     template, base = replica_set.spec.template, replica_set.metadata.name
+    spec = template.spec.as_pod()
     return tuple(
         Pod.model_construct(
             api_version="v1",
@@ -61,7 +62,7 @@ def _pods(replica_set: ReplicaSet, uid: str) -> tuple[Pod, ...]:
                 template.metadata.labels,
                 template.metadata.annotations,
             ),
-            spec=template.spec,
+            spec=spec,
         )
         for ordinal in range(replica_set.spec.replicas or 0)
     )

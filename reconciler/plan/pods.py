@@ -139,8 +139,8 @@ class _PodPlanner:
     def plan(self) -> Plan:
         want = self.want
         if want is None or want.deleting:
-            grace = want.grace_seconds if want else _ORPHAN_GRACE_SECONDS
-            self._tear_down(Why.UNDECLARED, grace)
+            remembered = self.sandbox.grace_seconds if self.sandbox else _ORPHAN_GRACE_SECONDS
+            self._tear_down(Why.UNDECLARED, want.grace_seconds if want else remembered)
         elif self.seen is not None and finished(want, self.seen) and self._as_declared(want):
             self._remove_superseded()
         elif self.sandbox is not None and not self.sandbox.fault and self.sandbox.spec_hash == want.sandbox_hash:
@@ -175,7 +175,9 @@ class _PodPlanner:
             Why.BROKEN if broken else Why.SANDBOX_CHANGED, want.grace_seconds, [] if broken else pulled
         )
         identity = hashing.sandbox_id(want.ref, attempt)
-        made = self.draft.add(CreateSandbox(identity, want.sandbox, want.sandbox_hash, attempt), why, gone)
+        made = self.draft.add(
+            CreateSandbox(identity, want.sandbox, want.sandbox_hash, attempt, want.grace_seconds), why, gone
+        )
         for container, before in zip(first, ready, strict=True):
             last = newest(self.containers, container.config.name) if broken else None
             if before is not None:

@@ -50,7 +50,7 @@ def resolve(pod: Pod, uid: str, lookup: Lookup, node: Node, *, deleting: bool = 
         containers=tuple(_container(pod, uid, c, files, lookup, node) for c in spec.containers),
         init_containers=tuple(_container(pod, uid, c, files, lookup, node) for c in spec.init_containers or ()),
         restart_policy=spec.restart_policy or "Always",
-        grace_seconds=float(30 if (grace := spec.termination_grace_period_seconds) is None else grace),
+        grace_seconds=_grace_seconds(spec.termination_grace_period_seconds),
         blocked=blocked,
         deleting=deleting,
     )
@@ -84,6 +84,11 @@ def _uses(pod: Pod) -> Iterator[Ref]:
                 yield Ref("ConfigMap", namespace, projection.config_map.name)
             if projection.secret is not None:
                 yield Ref("Secret", namespace, projection.secret.name)
+
+
+def _grace_seconds(declared: int | None) -> float:
+    """The API takes a negative period, and makes it 1."""
+    return 30.0 if declared is None else float(declared) if declared >= 0 else 1.0
 
 
 def _sandbox(pod: Pod, ref: Ref, volumes: tuple[Volume, ...]) -> SandboxConfig:

@@ -41,12 +41,15 @@ class PullImage:
 
 @dataclass(frozen=True, slots=True)
 class CreateSandbox:
-    """Make the sandbox `id`: network, host name, volumes. Idempotent."""
+    """Make the sandbox `id`: network, host name, volumes. Idempotent.
+
+    `grace_seconds` is remembered with it, for when its declaration is gone before it is."""
 
     id: str
     config: SandboxConfig = field(repr=False)
     spec_hash: str
     attempt: int
+    grace_seconds: float = field(default=30.0, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,8 +159,11 @@ class Instance:
         return str(self.pods().get(name, {}).get("status", {}).get("phase", ""))
 
     def ready(self, name: str) -> bool:
-        conditions = self.pods().get(name, {}).get("status", {}).get("conditions", [])
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        """Whether the pod is ready as it is declared now."""
+        item = self.pods().get(name, {"metadata": {}, "status": {}})
+        seen = item["status"].get("observedGeneration") == item["metadata"].get("generation")
+        conditions = item["status"].get("conditions", [])
+        return seen and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
     def container(self, name: str, container: str = "main") -> Any:
         """The container's status."""

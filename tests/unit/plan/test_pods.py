@@ -175,6 +175,13 @@ CASES = [
         "[2] -> #3 RemoveContainer(id='c0'), Undeclared",
         id="orphan without a sandbox, paused",
     ),
+    pytest.param(
+        None, seen(UP, sandbox=replace(SANDBOX, grace_seconds=3.0)), 0, {},
+        "[] -> #1 StopContainer(id='c0', grace_seconds=3.0), Undeclared\n"
+        "[1] -> #2 RemoveContainer(id='c0'), Undeclared\n"
+        "[2] -> #3 RemoveSandbox(id='s0'), Undeclared",
+        id="orphan: the grace it was declared with",
+    ),
     pytest.param(None, None, 0, {}, "nothing to do", id="nothing wanted, nothing there"),
     pytest.param(
         want(), seen(UP, replace(UP, id="x", name="old")), 0, {},
