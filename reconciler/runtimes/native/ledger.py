@@ -14,11 +14,11 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from reconciler.errors import ConflictError
 from reconciler.model.ref import Ref
@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS sandboxes (id TEXT PRIMARY KEY, row TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS containers (id TEXT PRIMARY KEY, row TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS leases (
     address TEXT PRIMARY KEY, namespace TEXT NOT NULL, pod TEXT NOT NULL,
-    sandbox_id TEXT NOT NULL, released_at REAL);
+    sandbox_id TEXT NOT NULL, released_at REAL NOT NULL);
 """
 
 
@@ -104,6 +104,15 @@ class ContainerRow:
     message: str = ""
 
 
+class _Lease(NamedTuple):
+    """Of an address. `sandbox_id` is "" once it was released, and only set aside for its pod."""
+
+    namespace: str
+    pod: str
+    sandbox_id: str
+    released_at: float
+
+
 class Ledger:
     """The rows of engine.db. Every `put` is one transaction, on disk as far as a kill can tell."""
 
@@ -118,6 +127,10 @@ class Ledger:
         }
         self.containers: dict[str, ContainerRow] = {
             id: _container(row) for id, row in self._db.execute("SELECT id, row FROM containers")
+        }
+        self._leases = {
+            IPv4Address(address): _Lease(*lease)
+            for address, *lease in self._db.execute("SELECT * FROM leases ORDER BY released_at")
         }
         self.instance = self.setting("instance") or secrets.token_hex(4)
         self.put_setting("instance", self.instance)
@@ -142,10 +155,10 @@ class Ledger:
 
     def drop_sandbox(self, id: str, now: float) -> None:
         """Forget a sandbox; its address stays set aside for the same pod for a while."""
-        with self._db:
-            self._db.execute("BEGIN")
-            self._db.execute("DELETE FROM sandboxes WHERE id = ?", (id,))
-            self._db.execute("UPDATE leases SET sandbox_id = '', released_at = ? WHERE sandbox_id = ?", (now, id))
+        for address, lease in list(self._leases.items()):
+            if lease.sandbox_id == id:
+                self._put_lease(address, lease._replace(sandbox_id="", released_at=now))
+        self._db.execute("DELETE FROM sandboxes WHERE id = ?", (id,))
         self.sandboxes.pop(id, None)
 
     def drop_container(self, id: str) -> None:
@@ -157,31 +170,27 @@ class Ledger:
 
         Raises: ConflictError(reason="AddressesExhausted").
         """
-        held = self._db.execute("SELECT address FROM leases WHERE sandbox_id = ?", (sandbox_id,)).fetchone()
-        if held and IPv4Address(held[0]) in network:
-            return IPv4Address(held[0])
-        self._db.execute("DELETE FROM leases WHERE released_at < ?", (now - _LEASE_KEPT_SECONDS,))
-        kept = self._db.execute(
-            "SELECT address FROM leases WHERE sandbox_id = '' AND namespace = ? AND pod = ? "
-            "ORDER BY released_at DESC LIMIT 1",
-            (pod.namespace, pod.name),
-        ).fetchone()
-        preferred = IPv4Address(kept[0]) if kept else None
-        set_aside = {held for held in self._leased("sandbox_id = ''") if held != preferred}
-        in_use = self._leased("sandbox_id != ''")
+        mine = next((a for a, lease in self._leases.items() if lease.sandbox_id == sandbox_id), None)
+        if mine is not None and mine in network:
+            return mine
+        in_use, set_aside, preferred = set(), set(), None
+        for address, lease in self._leases.items():
+            if lease.sandbox_id:
+                in_use.add(address)
+            elif (lease.namespace, lease.pod) == (pod.namespace, pod.name):
+                preferred = address
+            elif lease.released_at > now - _LEASE_KEPT_SECONDS:
+                set_aside.add(address)
         try:
             address = addresses.pick(network, in_use | set_aside, preferred)
         except ConflictError:
             address = addresses.pick(network, in_use, preferred)
-        self._db.execute(
-            "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, NULL)",
-            (str(address), pod.namespace, pod.name, sandbox_id),
-        )
+        self._put_lease(address, _Lease(pod.namespace, pod.name, sandbox_id, 0.0))
         return address
 
-    def _leased(self, condition: str) -> set[IPv4Address]:
-        rows = self._db.execute(f"SELECT address FROM leases WHERE {condition}")  # noqa: S608 (ours)
-        return {IPv4Address(address) for (address,) in rows}
+    def _put_lease(self, address: IPv4Address, lease: _Lease) -> None:
+        self._db.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?)", (str(address), *lease))
+        self._leases[address] = lease
 
     def close(self) -> None:
         self._db.close()
@@ -201,13 +210,15 @@ _VOLUMES: Mapping[str, type[EmptyDir] | type[HostPath] | type[Files]] = {
 
 
 def _encode(row: SandboxRow | ContainerRow) -> str:
-    data = asdict(row)
-    if isinstance(row, SandboxRow):
-        data["config"]["volumes"] = [
-            {"is": type(v).__name__, **{f.name: getattr(v, f.name) for f in fields(v) if f.name != "files"}}
-            for v in row.config.volumes
-        ]
-    return json.dumps(data)
+    return json.dumps(row, default=_fields)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """One dataclass, not deeper: what lies in it comes here by itself. Contents of volumes are left out."""
+    found = {name: getattr(value, name) for name in value.__slots__ if name != "files"}
+    if isinstance(value, Volume):
+        return {"is": type(value).__name__, **found}
+    return found
 
 
 def _sandbox(text: str) -> SandboxRow:

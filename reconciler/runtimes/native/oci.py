@@ -82,7 +82,7 @@ class Oci:
         """
         profile = self._filters.annotate(spec)
         with open(bundle / "config.json", "w", opener=_private) as file:
-            json.dump(spec, file, separators=(",", ":"))
+            file.write(json.dumps(spec, separators=(",", ":")))
         read, write = os.pipe()
         flags = [*(["-t"] if spec["process"]["terminal"] else []), *(["-i"] if stdin else [])]
         flags += ["--leave-stdin-open"] if stdin and not stdin_once else []

@@ -186,7 +186,7 @@ def _start(oci: Oci, bundle: Path, container_id: str, command: Sequence[str], tt
     theirs: list[int] = []
     try:
         with open(specification, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            json.dump(process, file)
+            file.write(json.dumps(process))
         if tty:
             master, slave = pty.openpty()
             ours, theirs = [master], [slave, slave, slave]
