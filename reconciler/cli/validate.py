@@ -26,7 +26,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
     epilog="""\b
 PATH is a folder, read as `watch` reads it, a file of any name, or - for what comes on stdin.
 Every PATH is checked by itself: two of them may declare the same object.
-The exit code is 0 when all is valid (notes and warnings are), and 1 when something is not.
+The exit code is 0 when nothing is wrong, and 1 when something is; warnings and notes do not count.
 \b
 Examples:
   reconciler validate manifests/
@@ -82,7 +82,7 @@ def _stdin() -> bytes:
 
 
 def _shown(path: str, below: str) -> str:
-    return os.path.join(path, below) if os.path.isdir(path) else path
+    return os.path.normpath(os.path.join(path, below)) if os.path.isdir(path) else path
 
 
 def _as_json(checked: Iterable[tuple[list[str], Reading]]) -> list[dict[str, Any]]:
