@@ -13,8 +13,8 @@ def test_a_file_renamed_into_place_runs_and_goes(one: Instance) -> None:
     one.until(lambda: one.ready("web") and one.id("web") != first)
     one.put("keep.yaml", "# so that the folder is not taken for unmounted\n")
     one.delete("web.yaml")
-    one.until(lambda: not one.containers())
-    assert one.pods() == {}
+    one.until(lambda: not one.pods())
+    assert one.containers() == []
 
 
 def test_a_file_that_moves_changes_nothing(one: Instance) -> None:
