@@ -32,7 +32,7 @@ def follow(answer: Iterable[Mapping[str, Any]], doing: str, *, quiet: bool = Fal
 
 @contextmanager
 def _spinner(doing: str, *, show: bool) -> Iterator[Any]:
-    if not show or not (sys.stderr.isatty() and colourful(sys.stderr)):
+    if not show or not (sys.stdout.isatty() and colourful(sys.stderr)):
         yield click.echo
         return
     from rich.console import Console
@@ -44,6 +44,6 @@ def _spinner(doing: str, *, show: bool) -> Iterator[Any]:
         progress.add_task(doing, total=None)
 
         def say(line: str) -> None:
-            progress.console.print(line, markup=False, highlight=False)
+            progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         yield say
