@@ -24,7 +24,7 @@ async def test_looking_at_50_takes_at_most_3_ms(network):
     for number in range(MANY):
         await network.attach(f"s{number}", FIRST + number)
     spent = []
-    for _ in range(10):
+    for _ in range(30):
         before = time.thread_time()
         assert len(network.observe()) == MANY
         spent.append(time.thread_time() - before)

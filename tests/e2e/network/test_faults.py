@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 import pytest
 
@@ -190,3 +191,11 @@ async def test_detach_of_what_somebody_mounted_over(network, pod, outside):
     kernel.mount(str(outside.path), str(a.path), flags=kernel.MS_BIND)
     await network.detach("a")
     assert network.observe() == {}
+
+
+async def test_forwarding_that_somebody_turned_off_is_turned_on_again(network, pod, host, outside):
+    outside.serve(9000)
+    a = await pod("a", A)
+    host.run(lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("0"))
+    await network.ensure()
+    assert a.ask(OUTSIDE, 9000) == HOST

@@ -21,22 +21,24 @@ def mac_of(address: IPv4Address) -> str:
     return "02:42:" + ":".join(f"{byte:02x}" for byte in address.packed)
 
 
-def ensure_bridge(ip: IPRoute, name: str, address: IPv4Interface) -> int:
-    """Make the bridge, give it `address`, and let it forward. Returns its index. Idempotent. Raises: NetlinkError."""
-    # without its own MAC a bridge takes the lowest of its ports and changes it as they come and go
-    mtu = default_mtu(ip)
+def ensure_bridge(ip: IPRoute, name: str, address: IPv4Interface, mtu: int) -> None:
+    """Make the bridge, up and with `address`. Idempotent. Raises: NetlinkError."""
     try:
+        # without its own MAC a bridge takes the lowest of its ports', and changes it as they come and go
         ip.link("add", ifname=name, kind="bridge", address=mac_of(address.ip), br_forward_delay=0, br_mcast_snooping=0)
     except NetlinkError as error:
         if error.code != _EXISTS:
             raise
-    index = int(ip.link_lookup(ifname=name)[0])
-    write_sysctl(f"ipv6/conf/{name}/disable_ipv6", "1")
-    write_sysctl(f"ipv4/conf/{name}/route_localnet", "1")  # host ports on 127.0.0.1
+    ifindex = ip.link_lookup(ifname=name)[0]
+    write_sysctl(f"ipv6/conf/{name}/disable_ipv6", "1")  # nothing waits for duplicate address detection
+    ip.addr("replace", index=ifindex, address=str(address.ip), prefixlen=address.network.prefixlen)
+    ip.link("set", index=ifindex, mtu=mtu, state="up")
+
+
+def ensure_forwarding(name: str) -> None:
+    """Let the host forward, and host ports on 127.0.0.1 lead to the bridge. Idempotent. Raises: OSError."""
     write_sysctl("ipv4/ip_forward", "1")
-    ip.addr("replace", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
-    ip.link("set", index=index, mtu=mtu, state="up")
-    return index
+    write_sysctl(f"ipv4/conf/{name}/route_localnet", "1")
 
 
 def remove_bridge(ip: IPRoute, name: str) -> None:

@@ -52,7 +52,7 @@ def unpin(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def is_pinned(path: Path) -> bool:
+def is_pinned(path: Path | str) -> bool:
     """Whether a namespace is mounted there: its device is the kernel's nsfs."""
     try:
         return os.stat(path).st_dev == _nsfs_device()

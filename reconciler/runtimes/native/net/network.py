@@ -48,7 +48,7 @@ class Network:
         self.gateway = gateway_of(pod_cidr)
         self._names = Names(instance)
         self._pins = run_dir / "netns"
-        self._mtu = bridge.DEFAULT_MTU
+        self._mtu = 0  # not asked yet
         self._firewall = Firewall(self._names.table)
         self._published: ruleset.Published | None = None  # None: not told yet, what is there stays
         self._in_force: ruleset.Published | None = None  # only for the rules' thread
@@ -59,7 +59,6 @@ class Network:
         self._remover = ThreadPoolExecutor(1, thread_name_prefix="net-remove")
         self._rules = ThreadPoolExecutor(1, thread_name_prefix="net-rules")
         self._sockets = threading.local()
-        self._ip: IPRoute | None = None
         self._observing = threading.Lock()
         self._observer: rtnetlink.Socket | None = None
 
@@ -99,7 +98,8 @@ class Network:
             ours = self._observer.link(self._names.bridge)
             ports = {link.name: link for link in self._observer.links(master=ours.ifindex)} if ours else {}
             return {
-                pin: self._fault(self._observer, self._pins / pin, ports.get(self._names.link(pin))) for pin in pins
+                pin: self._fault(self._observer, f"{self._pins}/{pin}", ports.get(self._names.link(pin)))
+                for pin in pins
             }
 
     async def publish(self, published: ruleset.Published) -> None:
@@ -142,17 +142,25 @@ class Network:
     def _ensure_bridge(self) -> None:
         with _border("cannot make the bridge", "NetworkUnavailable"):
             self._pins.mkdir(parents=True, exist_ok=True)
-            if self._ip is None:
-                self._ip = IPRoute()
-            self._mtu = bridge.default_mtu(self._ip)
-            address = IPv4Interface((self.gateway, self.pod_cidr.prefixlen))
-            index = bridge.ensure_bridge(self._ip, self._names.bridge, address)
+            ours = self._socket().link(self._names.bridge)
+            stands = (
+                ours is not None
+                and ours.flags & rtnetlink.UP
+                and self.gateway in self._socket().addresses(ours.ifindex)
+            )
+            if not (stands and self._mtu):
+                with IPRoute() as ip:
+                    self._mtu = bridge.default_mtu(ip)
+                    address = IPv4Interface((self.gateway, self.pod_cidr.prefixlen))
+                    bridge.ensure_bridge(ip, self._names.bridge, address, self._mtu)
+            ours = self._bridge()
+            bridge.ensure_forwarding(ours.name)
             for link in self._socket().links(kind="veth"):
                 if link.name.startswith(self._names.link_prefix) and not (
-                    link.master == index and link.flags & rtnetlink.UP
+                    link.master == ours.ifindex and link.flags & rtnetlink.UP
                 ):
                     self._socket().request(
-                        rtnetlink.set_port(link.name, index),
+                        rtnetlink.set_port(link.name, ours.ifindex),
                         rtnetlink.set_hairpin(link.name),
                         rtnetlink.set_up(link.name),
                     )
@@ -172,13 +180,10 @@ class Network:
                     self._connect(self._names.link(sandbox_id), address, namespace, inside)
 
     def _connect(self, name: str, address: IPv4Address, namespace: int, inside: rtnetlink.Socket) -> None:
-        ours = self._socket().link(self._names.bridge)
-        if ours is None:
-            raise OSError(errno.ENODEV, f"bridge {self._names.bridge} is gone")
         veth = rtnetlink.create_veth(
             name,
             mtu=self._mtu,
-            bridge=ours.ifindex,
+            bridge=self._bridge().ifindex,
             peer=_INSIDE,
             peer_namespace=namespace,
             peer_mac=bytes.fromhex(bridge.mac_of(address).replace(":", "")),
@@ -201,9 +206,8 @@ class Network:
 
     def _remove_bridge(self) -> None:
         with _border("cannot remove the bridge", "NetworkUnavailable"):
-            if self._ip is None:
-                self._ip = IPRoute()
-            bridge.remove_bridge(self._ip, self._names.bridge)
+            with IPRoute() as ip:
+                bridge.remove_bridge(ip, self._names.bridge)
             if self._pins.is_dir():
                 self._pins.rmdir()
 
@@ -264,7 +268,7 @@ class Network:
 
     # in any thread
 
-    def _fault(self, observer: rtnetlink.Socket, pin: Path, link: rtnetlink.Link | None) -> str:
+    def _fault(self, observer: rtnetlink.Socket, pin: str, link: rtnetlink.Link | None) -> str:
         if not netns.is_pinned(pin):
             return "its network namespace was unmounted"
         if link is None:
@@ -275,7 +279,7 @@ class Network:
             return f"{_INSIDE} is down"
         if link.peer_namespace < 0:
             return f"{_INSIDE} was moved out of its network namespace"
-        if not any(address in self.pod_cidr for address in observer.addresses(link.peer_namespace)):
+        if not any(address in self.pod_cidr for address in observer.addresses(link.peer, link.peer_namespace)):
             return f"{_INSIDE} lost its address"
         return ""
 
@@ -284,6 +288,12 @@ class Network:
             return sorted(os.listdir(self._pins))
         except FileNotFoundError:
             return []
+
+    def _bridge(self) -> rtnetlink.Link:
+        ours = self._socket().link(self._names.bridge)
+        if ours is None:
+            raise OSError(errno.ENODEV, f"bridge {self._names.bridge} is gone")
+        return ours
 
     def _socket(self) -> rtnetlink.Socket:
         """A socket of this thread, kept."""
@@ -297,9 +307,6 @@ class Network:
         if hasattr(self._sockets, "route"):
             self._sockets.route.close()
             del self._sockets.route
-        if self._ip is not None:
-            self._ip.close()
-            self._ip = None
 
     async def _in(self, pool: ThreadPoolExecutor, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.get_running_loop().run_in_executor(pool, lambda: work(*args, **kwargs))

@@ -33,8 +33,19 @@ _ATTEMPTS = 10
 _ERROR, _DONE = 2, 3
 _NEW_LINK, _DELETE_LINK, _GET_LINK, _NEW_ADDRESS, _GET_ADDRESS, _NEW_ROUTE = 16, 17, 18, 20, 22, 24
 _NESTED = 0x8000
+# attributes, by linux/if_link.h, if_addr.h, rtnetlink.h, veth.h and nf_tables.h
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
+_IFLA_AF_SPEC, _IFLA_GROUP, _IFLA_NET_NS_FD, _IFLA_EXT_MASK, _IFLA_LINK_NETNSID = 26, 27, 28, 29, 37
+_IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+_VETH_INFO_PEER, _IFLA_BRPORT_MODE, _IFLA_INET6_ADDR_GEN_MODE = 1, 4, 8
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_TARGET_NETNSID = 1, 2, 4, 10
+_RTA_OIF, _RTA_GATEWAY = 4, 5
+_NFTA_GEN_ID, _NLMSGERR_ATTR_MSG = 1, 1
+_SKIP_STATISTICS = 8
+_LINK_NUMBERS = frozenset({_IFLA_MASTER, _IFLA_LINK, _IFLA_LINK_NETNSID})
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
+_ADDRESS = struct.Struct("=BBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 _U32 = struct.Struct("=I")
 _I32 = struct.Struct("=i")
@@ -42,14 +53,14 @@ _GET_GENERATION = 10 << 8 | 16  # nfnetlink: subsystem nftables, NFT_MSG_GETGEN
 
 
 class Link(NamedTuple):
-    """`master` is the ifindex of its bridge, 0 for none; `peer_namespace` the kernel's number, here, for the
-    namespace in which its other end lives, -1 for this one."""
+    """`master` is the ifindex of its bridge, 0 for none; `peer` that of a veth's other end, and `peer_namespace`
+    the kernel's number, here, for the namespace where that lives, -1 for this one."""
 
     ifindex: int
     name: str
     flags: int
-    mtu: int
     master: int
+    peer: int
     peer_namespace: int
 
 
@@ -98,11 +109,11 @@ class Socket:
 
     def links(self, *, master: int = 0, kind: str = "") -> list[Link]:
         """All links, or those of a bridge, or of one kind."""
-        attributes = _attribute(29, _U32.pack(8))  # IFLA_EXT_MASK: without statistics
+        attributes = _attribute(_IFLA_EXT_MASK, _U32.pack(_SKIP_STATISTICS))
         if master:
-            attributes += _attribute(10, _U32.pack(master))
+            attributes += _attribute(_IFLA_MASTER, _U32.pack(master))
         if kind:
-            attributes += _nest(18, _text(1, kind))
+            attributes += _nest(_IFLA_LINKINFO, _text(_IFLA_INFO_KIND, kind))
         request = _message(_GET_LINK, _LINK.pack(0, 0, 0, 0, 0) + attributes)
         return [_parse_link(body) for body in self._ask(request, _DUMP)]
 
@@ -115,20 +126,22 @@ class Socket:
                 return None
             raise
 
-    def addresses(self, namespace: int) -> list[IPv4Address]:
-        """IPv4 addresses in the namespace that has this number here."""
-        body = struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0) + _attribute(10, _U32.pack(namespace))
+    def addresses(self, ifindex: int, namespace: int = -1) -> list[IPv4Address]:
+        """IPv4 addresses of a link, here or in the namespace that has this number here."""
+        request = _ADDRESS.pack(socket.AF_INET, 0, 0, 0, ifindex)
+        if namespace >= 0:
+            request += _attribute(_IFA_TARGET_NETNSID, _I32.pack(namespace))
         return [
             IPv4Address(value)
-            for answer in self._ask(_message(_GET_ADDRESS, body), _DUMP)
-            for kind, value in _attributes(answer, 8)
-            if kind == 2  # IFA_LOCAL; 10 above is IFA_TARGET_NETNSID
+            for answer in self._ask(_message(_GET_ADDRESS, request), _DUMP)
+            for kind, value in _attributes(answer, _ADDRESS.size)
+            if kind == _IFA_LOCAL
         ]
 
     def generation(self) -> int:
         """Changes whenever anybody changes any rule of nftables. Of a NETLINK_NETFILTER socket."""
         (body,) = self._ask(_message(_GET_GENERATION, bytes(4)), 0)
-        return next(int.from_bytes(value, "big") for kind, value in _attributes(body, 4) if kind == 1)
+        return next(int.from_bytes(value, "big") for kind, value in _attributes(body, 4) if kind == _NFTA_GEN_ID)
 
     def _ask(self, message: bytes, flags: int) -> list[bytes]:
         """All answers to one question, and asked again when things changed while the kernel listed them."""
@@ -183,16 +196,18 @@ def create_veth(name: str, *, mtu: int, bridge: int, peer: str, peer_namespace: 
     return _message(
         _NEW_LINK,
         _link(name)
-        + _attribute(4, _U32.pack(mtu))
-        + _attribute(10, _U32.pack(bridge))
-        + _nest(18, _text(1, "veth") + _nest(2, _attribute(1 | _NESTED, other_end))),
+        + _attribute(_IFLA_MTU, _U32.pack(mtu))
+        + _attribute(_IFLA_MASTER, _U32.pack(bridge))
+        + _nest(
+            _IFLA_LINKINFO, _text(_IFLA_INFO_KIND, "veth") + _nest(_IFLA_INFO_DATA, _nest(_VETH_INFO_PEER, other_end))
+        ),
         _CREATE | _EXCLUSIVE,
     )
 
 
 def set_port(name: str, bridge: int) -> bytes:
     """Make it a port of `bridge`."""
-    return _message(_NEW_LINK, _link(name) + _attribute(10, _U32.pack(bridge)))
+    return _message(_NEW_LINK, _link(name) + _attribute(_IFLA_MASTER, _U32.pack(bridge)))
 
 
 def set_hairpin(name: str) -> bytes:
@@ -201,8 +216,11 @@ def set_hairpin(name: str) -> bytes:
     return _message(
         _NEW_LINK,
         _link(name)
-        + _nest(18, _text(4, "bridge") + _nest(5, _attribute(4, b"\1")))
-        + _nest(26, _nest(socket.AF_INET6, _attribute(8, b"\1"))),
+        + _nest(
+            _IFLA_LINKINFO,
+            _text(_IFLA_INFO_SLAVE_KIND, "bridge") + _nest(_IFLA_INFO_SLAVE_DATA, _attribute(_IFLA_BRPORT_MODE, b"\1")),
+        )
+        + _nest(_IFLA_AF_SPEC, _nest(socket.AF_INET6, _attribute(_IFLA_INET6_ADDR_GEN_MODE, b"\1"))),
     )
 
 
@@ -211,7 +229,7 @@ def set_up(name: str) -> bytes:
 
 
 def set_group(name: str, group: int) -> bytes:
-    return _message(_NEW_LINK, _link(name) + _attribute(27, _U32.pack(group)))
+    return _message(_NEW_LINK, _link(name) + _attribute(_IFLA_GROUP, _U32.pack(group)))
 
 
 def delete_link(name: str) -> bytes:
@@ -220,27 +238,27 @@ def delete_link(name: str) -> bytes:
 
 def delete_group(group: int) -> bytes:
     """Delete all links of a group: the kernel waits once for all, instead of 15 ms for each."""
-    return _message(_DELETE_LINK, _LINK.pack(0, 0, 0, 0, 0) + _attribute(27, _U32.pack(group)))
+    return _message(_DELETE_LINK, _LINK.pack(0, 0, 0, 0, 0) + _attribute(_IFLA_GROUP, _U32.pack(group)))
 
 
-def add_address(index: int, address: IPv4Interface) -> bytes:
+def add_address(ifindex: int, address: IPv4Interface) -> bytes:
     return _message(
         _NEW_ADDRESS,
-        struct.pack("=BBBBI", socket.AF_INET, address.network.prefixlen, 0, 0, index)
-        + _attribute(2, address.ip.packed)
-        + _attribute(1, address.ip.packed)
-        + _attribute(4, address.network.broadcast_address.packed),
+        _ADDRESS.pack(socket.AF_INET, address.network.prefixlen, 0, 0, ifindex)
+        + _attribute(_IFA_LOCAL, address.ip.packed)
+        + _attribute(_IFA_ADDRESS, address.ip.packed)
+        + _attribute(_IFA_BROADCAST, address.network.broadcast_address.packed),
         _CREATE | _EXCLUSIVE,
     )
 
 
-def add_default_route(index: int, gateway: IPv4Address) -> bytes:
+def add_default_route(ifindex: int, gateway: IPv4Address) -> bytes:
     main_table, boot, universe, unicast = 254, 3, 0, 1
     return _message(
         _NEW_ROUTE,
         struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, main_table, boot, universe, unicast, 0)
-        + _attribute(5, gateway.packed)
-        + _attribute(4, _U32.pack(index)),
+        + _attribute(_RTA_GATEWAY, gateway.packed)
+        + _attribute(_RTA_OIF, _U32.pack(ifindex)),
         _CREATE | _EXCLUSIVE,
     )
 
@@ -250,7 +268,7 @@ def _message(kind: int, body: bytes, flags: int = 0) -> bytes:
 
 
 def _link(name: str, *, flags: int = 0) -> bytes:
-    return _LINK.pack(0, 0, 0, flags, flags) + _text(3, name)
+    return _LINK.pack(0, 0, 0, flags, flags) + _text(_IFLA_IFNAME, name)
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
@@ -266,29 +284,34 @@ def _nest(kind: int, value: bytes) -> bytes:
 
 
 def _attributes(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
-    while at + 4 <= len(data):
+    while at < len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)
         yield kind & 0x3FFF, data[at + 4 : at + length]
-        at += max(4, length + 3 & ~3)
+        at += length + 3 & ~3
 
 
 def _parse_link(body: bytes) -> Link:
     _, _, ifindex, flags, _ = _LINK.unpack_from(body)
-    name, mtu, master, peer_namespace = "", 0, 0, -1
-    at = _LINK.size
-    while at + 4 <= len(body):  # not _attributes(): this runs 40 times for every link
-        length, kind = _ATTRIBUTE.unpack_from(body, at)
-        if kind == 3:
+    found: dict[int, int] = {}
+    name = ""
+    at, end, unpack = _LINK.size, len(body), _ATTRIBUTE.unpack_from
+    while at < end:  # not _attributes(): this runs 40 times for every link
+        length, kind = unpack(body, at)
+        if kind in _LINK_NUMBERS:
+            (found[kind],) = _I32.unpack_from(body, at + 4)
+            if kind == _IFLA_LINK_NETNSID:
+                break  # what follows is long, and none of ours
+        elif kind == _IFLA_IFNAME:
             name = body[at + 4 : at + length - 1].decode(errors="replace")
-        elif kind == 4:
-            (mtu,) = _U32.unpack_from(body, at + 4)
-        elif kind == 10:
-            (master,) = _U32.unpack_from(body, at + 4)
-        elif kind == 37:
-            (peer_namespace,) = _I32.unpack_from(body, at + 4)
-            break  # what follows is long, and none of ours
-        at += max(4, length + 3 & ~3)
-    return Link(ifindex, name, flags, mtu, master, peer_namespace)
+        at += length + 3 & ~3
+    return Link(
+        ifindex,
+        name,
+        flags,
+        found.get(_IFLA_MASTER, 0),
+        found.get(_IFLA_LINK, 0),
+        found.get(_IFLA_LINK_NETNSID, -1),
+    )
 
 
 def _refusal(flags: int, body: bytes) -> OSError | None:
@@ -298,6 +321,6 @@ def _refusal(flags: int, body: bytes) -> OSError | None:
     words = os.strerror(-code)
     if flags & _ACK_HAS_ATTRIBUTES:
         for kind, value in _attributes(body, 4 + _HEADER.size):
-            if kind == 1:
+            if kind == _NLMSGERR_ATTR_MSG:
                 words = f"{words}: {value.rstrip(bytes(1)).decode(errors='replace')}"
     return OSError(-code, words)

@@ -38,7 +38,7 @@ def port_holder(port: int, protocol: str, host_ip: str = "") -> str | None:
 
 
 def _is_free(port: int, protocol: str, host_ip: str) -> bool:
-    """A cheap first question, put by binding without listening; that it is free is certain, that it is not may have other reasons."""
+    """Ask the kernel by binding, without listening. Free is certain; taken may be by the near end of a connection."""
     kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET6 if ":" in host_ip else socket.AF_INET, kind) as probe:
         if protocol == "TCP":
