@@ -95,10 +95,11 @@ class Daemon:
             self.telemetry = Telemetry()
             self.runtime = await NativeRuntime.open(settings.state_dir, settings.run_dir, pod_cidr=settings.pod_cidr)
             stack.push_async_callback(self.runtime.aclose)
-            self.store = Store(Database(settings.state_dir / "state.db"), clock, self.runtime.instance)
+            self.machine = _machine()
+            database = Database(settings.state_dir / "state.db")
+            self.store = Store(database, clock, self.runtime.instance, self.machine.node.name)
             stack.callback(self.store.close)
             self.queue = WorkQueue(clock, self.telemetry)
-            self.machine = _machine()
             self.reconciler = Reconciler(self.store, self.queue, self.runtime, clock, self.telemetry, self.machine)
             self.reconciler.hold = not settings.paths
             self.source: Source | None = DirectorySource(settings.paths) if settings.paths else None
@@ -189,8 +190,7 @@ class Daemon:
     async def _diff(self, paths: Sequence[str]) -> Mapping[str, Any]:
         reading = await self._read(paths)
         declared = [r for kind in self.store.declared_count() for r in self.store.list(kind) if r.file]
-        watched = {os.path.realpath(path) for path in self.settings.paths}
-        prune = not watched or watched == {os.path.realpath(path) for path in paths}
+        prune = self._declares_all(paths)
         objects = {ref: entry.object for ref, entry in reading.objects.items()}
         if not prune:
             objects = {r.ref: r.object for r in declared} | objects
@@ -202,6 +202,11 @@ class Daemon:
             now=time.time(),
         )
         return {"changes": changes(declared, reading, prune=prune), "plan": render_plans(plans)}
+
+    def _declares_all(self, paths: Sequence[str]) -> bool:
+        """Whether `paths` are all that this instance is told, so that what is not in them would go."""
+        watched = {os.path.realpath(path) for path in self.settings.paths}
+        return not watched or watched == {os.path.realpath(path) for path in paths}
 
     async def _down(self, paths: Sequence[str], volumes: bool) -> AsyncIterator[str]:
         """Take down everything, or what `paths` declare; yields a line for each object that is gone."""

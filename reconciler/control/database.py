@@ -6,6 +6,7 @@ Written behind the store in one transaction per burst of changes. Only the store
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,10 @@ class Database:
             self._db = self._open()
 
     def _open(self) -> sqlite3.Connection:
+        if (
+            str(self._path) != ":memory:"
+        ):  # it holds the content of Secrets: made before SQLite makes it for all to read
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")

@@ -274,7 +274,8 @@ class Reconciler:
     def _tell_child(self, owner: Record, child: Ref, before: set[Ref]) -> None:
         record = self._store.get(child)
         gone = record is None or record.deleted_at is not None
-        if gone or child not in before:
+        known = child in before or (record is not None and bool(record.status))  # as after a restart
+        if gone or not known:
             verb = "Delete" if gone else "Create"
             said = f"{verb}d {child.kind.lower() if child.kind == 'Pod' else 'replica set'}: {child.name}"
             self._store.event(owner.ref, f"Successful{verb}", said)

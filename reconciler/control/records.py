@@ -38,6 +38,7 @@ class Record:
     generation: int = 1
     resource_version: int = 0
     deleted_at: float | None = None
+    node: str = ""  # where it runs; "" for what does not run
     status: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def to_json(self) -> dict[str, Any]:
@@ -50,6 +51,8 @@ class Record:
         metadata["resourceVersion"] = str(self.resource_version)
         if self.deleted_at is not None:
             metadata["deletionTimestamp"] = timestamp(self.deleted_at)
+        if self.node:
+            out.setdefault("spec", {})["nodeName"] = self.node
         if self.status:
             out["status"] = dict(self.status)
         return out

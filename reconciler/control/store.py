@@ -40,9 +40,11 @@ _QUEUE_LIMIT = 10_000
 class Store:
     """The one owner of objects, statuses and events of an instance."""
 
-    def __init__(self, database: Database, clock: Clock, instance: str) -> None:
+    def __init__(self, database: Database, clock: Clock, instance: str, node: str = "") -> None:
+        """`instance` is the id that uids are derived from, `node` the name of this machine."""
         self._database = database
         self._clock = clock
+        self._node = node
         self._namespace_uuid = uuid.uuid5(uuid.NAMESPACE_OID, instance)
         self._records: dict[str, dict[Ref, Record]] = defaultdict(dict)
         self._children: dict[Ref, dict[Ref, None]] = defaultdict(dict)
@@ -263,7 +265,16 @@ class Store:
 
     def _new_record(self, ref: Ref, obj: Object, owner: Ref | None, file: str, line: int) -> Record:
         kept = self._remembered.pop(ref, None)
-        record = Record(ref, obj, self.uid(ref), self._clock.now(), owner, file, line)
+        record = Record(
+            ref,
+            obj,
+            self.uid(ref),
+            self._clock.now(),
+            owner,
+            file,
+            line,
+            node=self._node if isinstance(obj, Pod) else "",
+        )
         if kept is None:
             return record
         changed = owner is None and kept.fingerprint != _fingerprint(obj)
