@@ -8,8 +8,10 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Coroutine
 from dataclasses import replace
 from ipaddress import IPv4Address
+from typing import Any
 
 from reconciler.errors import ConflictError, ReconcilerError, TerminalError
 from reconciler.model.sandbox import Files, HostPath, Port
@@ -126,10 +128,7 @@ class Actions:
             )
             shown = address or self._observer.host_address()
             made = asyncio.to_thread(self._makers.make_sandbox, action.id, config, (shown,))
-            if own:
-                await asyncio.gather(self._network.attach(action.id, IPv4Address(address)), made)
-            else:
-                await made
+            await _all(made, *([self._network.attach(action.id, IPv4Address(address))] if own else []))
             self._ledger.put_sandbox(replace(row, phase=Phase.MADE))
         if config.ports:
             await self.publish()
@@ -272,10 +271,7 @@ class Actions:
         with self._observer.making(id):
             self._ledger.put_sandbox(replace(row, phase=Phase.REMOVING))
             removed = asyncio.to_thread(self._makers.remove_sandbox, id)
-            if row.config.host_network:
-                await removed
-            else:
-                await asyncio.gather(self._network.detach(id), removed)
+            await _all(removed, *([] if row.config.host_network else [self._network.detach(id)]))
             self._ledger.drop_sandbox(id, time.time())
         if row.config.ports:
             await self.publish()
@@ -313,20 +309,28 @@ class Actions:
     async def _claim(self, id: str, ports: tuple[Port, ...]) -> None:
         """Raises: ConflictError(reason="HostPortConflict") naming who holds one of `ports`."""
         for port in ports:
-            for other in self._ledger.sandboxes.values():
-                if other.id != id and any(_clash(port, theirs) for theirs in other.config.ports):
-                    raise ConflictError(
-                        f"host port {port.host_port}/{port.protocol} is held by pod "
-                        f"{other.pod.namespace}/{other.pod.name}; choose another hostPort",
-                        reason="HostPortConflict",
-                    )
             holder = await asyncio.to_thread(survey.port_holder, port.host_port, port.protocol, port.host_ip)
             if holder is not None:
-                raise ConflictError(
-                    f"host port {port.host_port}/{port.protocol} is held by {holder}; "
-                    "stop it, or choose another hostPort",
-                    reason="HostPortConflict",
-                )
+                raise _taken(port, holder)
+        # last, so that nothing can be claimed between this and the row that claims it
+        for other in self._ledger.sandboxes.values():
+            for port in ports:
+                if other.id != id and any(_clash(port, theirs) for theirs in other.config.ports):
+                    raise _taken(port, f"pod {other.pod.namespace}/{other.pod.name}")
+
+
+async def _all(*calls: Coroutine[Any, Any, None]) -> None:
+    """Wait for all of them, also when one fails: nothing must go on working on what is removed next."""
+    for result in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+
+
+def _taken(port: Port, holder: str) -> ConflictError:
+    return ConflictError(
+        f"host port {port.host_port}/{port.protocol} is held by {holder}; choose another hostPort",
+        reason="HostPortConflict",
+    )
 
 
 def _clash(one: Port, other: Port) -> bool:

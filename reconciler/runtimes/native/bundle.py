@@ -77,6 +77,7 @@ class HostFacts:
     own_oom_score_adj: int = 0
     swap_limit: bool = False
     apparmor_profile: str = ""
+    propagates: bool = True  # a container's mounts can reach the host
     devices: tuple[Device, ...] = ()  # for privileged containers
 
 
@@ -117,6 +118,12 @@ def render_spec(
     settings: Mapping[str, Any] = image.get("config") or {}
     security = config.security
     _admit_user(config, made.user)
+    if not host.propagates and any(m.propagation == "Bidirectional" for m in config.mounts):
+        raise TerminalError(
+            "mountPropagation Bidirectional cannot work with crun on a host with both cgroup versions; "
+            "set RECONCILER_OCI_RUNTIME=runc",
+            reason="CreateContainerConfigError",
+        )
     capabilities = granted_capabilities(security, host.capabilities)
     return {
         "ociVersion": "1.0.2",

@@ -223,8 +223,13 @@ class Cgroups:
         """Take away every container's cgroup, and the instance's own."""
         for id in self.ids():
             self.remove(id)
+        self.remove_parent()
+
+    def remove_parent(self) -> None:
+        """Take away the instance's own cgroup, if it is empty."""
         for root in self._roots:
-            _rmdir(f"{root}/{self._parent}")
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{root}/{self._parent}")
 
     def _file(self, controller: str, id: str, file: str) -> str:
         root = self.layout.controllers.get(controller, self.layout.unified)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import assert_never
@@ -89,6 +90,7 @@ class NativeRuntime(Runtime, Containers):
             undo.callback(ledger.close)
             layout = cgroups.current()
             groups = Cgroups(layout, ledger.instance)
+            undo.callback(groups.remove_parent)
             host = machine.facts(layout)
             program, threads = await machine.choose_runtime(layout, groups, places.run_dir, host, os.environ)
             undo.callback(threads.close)
@@ -100,6 +102,7 @@ class NativeRuntime(Runtime, Containers):
             network = Network(ledger.instance, places.run_dir, cidr)
             undo.push_async_callback(network.aclose)
             runtime = Oci(program, conmon, places.run_dir)
+            host = replace(host, propagates=not program.hidden)
             engine = cls(places, ledger, network, images, runtime, threads, groups, host)
             await engine._take_up()
             undo.pop_all()
@@ -169,7 +172,7 @@ class NativeRuntime(Runtime, Containers):
         await asyncio.to_thread(self._launcher.close)
         if not self._ledger.sandboxes and not self._ledger.containers:
             with border("Failed"):
-                await asyncio.to_thread(self._cgroups.remove_all)  # of the runtime's trial, when nothing was ever made
+                self._cgroups.remove_parent()
                 launcher.unshare(self._places.run_dir)
         self._ledger.close()
 

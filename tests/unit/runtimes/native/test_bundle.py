@@ -14,6 +14,7 @@ from reconciler.model.sandbox import (
     POD_IP,
     POD_IPS,
     ContainerConfig,
+    Mount,
     Resources,
     SandboxConfig,
     Security,
@@ -200,6 +201,14 @@ def test_a_mount_inside_another_comes_after_it() -> None:
     assert by_place["/data"]["options"] == ["rbind", "rslave", "rw"]
     assert by_place["/data/inner"]["options"] == ["rbind", "rprivate", "ro"]
     assert found["linux"]["rootfsPropagation"] == "rslave"
+
+
+def test_mounts_of_a_container_cannot_always_reach_the_host() -> None:
+    config = replace(WEB, mounts=(Mount("v", "/data", propagation="Bidirectional"),))
+    spec(config)
+    with pytest.raises(TerminalError, match="RECONCILER_OCI_RUNTIME=runc") as caught:
+        spec(config, host=replace(HOST, propagates=False))
+    assert caught.value.reason == "CreateContainerConfigError"
 
 
 @pytest.mark.parametrize(
