@@ -5,9 +5,12 @@ Reasons and sentences are kubelet's, so that what people know (and match) keeps 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from reconciler.control.executor import Outcome
+from reconciler.model.ref import Ref
 from reconciler.model.reference import familiar
 from reconciler.plan.steps import (
     CreateContainer,
@@ -106,6 +109,29 @@ def at_end(outcome: Outcome, names: dict[str, str]) -> Narration | None:
             return Narration("VolumeUpdated", f'Volume "{name}" has its new content')
         case _:
             return None
+
+
+def back_offs(pod: Ref, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Narration]:
+    """What to say of containers that began to wait between two statuses of a pod."""
+    waited = {status["name"]: _waits_for(status) for status in _containers(before)}
+    for status in _containers(after):
+        name, reason = status["name"], _waits_for(status)
+        if reason == waited.get(name):
+            continue
+        if reason == "CrashLoopBackOff":
+            message = f"Back-off restarting failed container {name} in pod {pod.name}_{pod.namespace}"
+            yield Narration("BackOff", message, True)
+        elif reason == "ImagePullBackOff":
+            yield Narration("BackOff", f'Back-off pulling image "{status["image"]}"', True)
+
+
+def _containers(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from status.get("initContainerStatuses", ())
+    yield from status.get("containerStatuses", ())
+
+
+def _waits_for(status: Mapping[str, Any]) -> str:
+    return str(status["state"].get("waiting", {}).get("reason", ""))
 
 
 def _failed(outcome: Outcome, names: dict[str, str]) -> Narration:

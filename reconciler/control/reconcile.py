@@ -215,6 +215,8 @@ class Reconciler:
             self.unsettled.discard(ref)
         else:
             self.unsettled.add(ref)
+        for said in narrate.back_offs(ref, record.status, status):
+            self._tell(ref, said)
         if self._store.set_status(ref, status) and record.owner is not None:
             self._queue.add(record.owner)
         if (again := refresh_at(view)) is not None:

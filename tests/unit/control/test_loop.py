@@ -201,6 +201,7 @@ async def test_a_crash_is_restarted_at_once_and_then_with_back_off(w: World) -> 
     await w.settle()
     assert w.state()["waiting"]["reason"] == "CrashLoopBackOff"
     assert not w.loop.in_sync
+    assert "BackOff" in {event.reason for event in w.store.events()}
     await asyncio.sleep(9.5)
     assert w.main().attempt == 1
     await asyncio.sleep(1)
