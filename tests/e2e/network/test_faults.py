@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from reconciler.errors import TransientError
 from reconciler.model.sandbox import Port
 from reconciler.runtimes.native import kernel
+from reconciler.runtimes.native.net import firewall
 from reconciler.runtimes.native.net.network import Network
 
 HOST, OUTSIDE = "198.51.100.1", "198.51.100.2"
@@ -178,6 +180,26 @@ async def test_two_instances_do_not_see_each_other(network, pod, host, tmp_path)
         await other.aclose()
         (tmp_path / "other").rmdir()
     assert network.table_intact()
+
+
+async def test_attach_needs_no_ensure_before(network, host, instance, tmp_path):
+    again = Network(instance, tmp_path, network.pod_cidr)
+    await again.attach("a", IPv4Address(A))
+    await again.aclose()
+    assert network.observe() == {"a": ""}
+
+
+async def test_publishing_in_a_crowd_ends_with_what_was_published_last(network, instance, monkeypatch):
+    writes = []
+    original = firewall._nft
+    monkeypatch.setattr(firewall, "_nft", lambda *a, **k: (writes.append(a[0]), original(*a, **k))[1])
+    await asyncio.gather(
+        *(network.publish({"a": (IPv4Address(A), (Port(80, 8000 + number),))}) for number in range(50))
+    )
+    rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+    assert rules.count("dnat to") == 1
+    assert "tcp dport 8049" in rules
+    assert writes.count("-f") < 5
 
 
 async def test_attach_without_a_bridge_says_so(network, host, instance):

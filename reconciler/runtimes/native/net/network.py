@@ -108,7 +108,7 @@ class Network:
         Raises: HostError (no nft), TransientError(reason="RulesetRejected").
         """
         self._published = dict(published)
-        await self._in(self._rules, self._replace_rules, self._published)
+        await self._in(self._rules, self._replace_rules)
 
     def table_intact(self) -> bool:
         """Whether our rules are as we wrote them; a few microseconds unless anybody changed any rule."""
@@ -171,29 +171,33 @@ class Network:
             pinned = netns.is_pinned(path)
             if pinned and self.observe().get(sandbox_id) == "":
                 return
+            if not self._mtu:
+                self._ensure_bridge()
+            here, ours = self._socket(), self._bridge()
             with netns.entered(path if pinned else None) as namespace:
                 if not pinned:
                     netns.pin(path)
                 for name, value in _NAMESPACE_SYSCTLS:
                     bridge.write_sysctl(name, value)
                 with rtnetlink.Socket() as inside:
-                    self._connect(self._names.link(sandbox_id), address, namespace, inside)
+                    name = self._names.link(sandbox_id)
+                    veth = rtnetlink.create_veth(
+                        name,
+                        mtu=self._mtu,
+                        bridge=ours.ifindex,
+                        peer=_INSIDE,
+                        peer_namespace=namespace,
+                        peer_mac=bytes.fromhex(bridge.mac_of(address).replace(":", "")),
+                    )
+                    finish = rtnetlink.set_hairpin(name), rtnetlink.set_up(name)
+                    try:
+                        here.request(veth, *finish)
+                    except FileExistsError:  # what an attach before us left half made
+                        here.request(rtnetlink.delete_link(name))
+                        here.request(veth, *finish)
+                    self._configure(inside, address)
 
-    def _connect(self, name: str, address: IPv4Address, namespace: int, inside: rtnetlink.Socket) -> None:
-        veth = rtnetlink.create_veth(
-            name,
-            mtu=self._mtu,
-            bridge=self._bridge().ifindex,
-            peer=_INSIDE,
-            peer_namespace=namespace,
-            peer_mac=bytes.fromhex(bridge.mac_of(address).replace(":", "")),
-        )
-        finish = rtnetlink.set_hairpin(name), rtnetlink.set_up(name)
-        try:
-            self._socket().request(veth, *finish)
-        except FileExistsError:  # what an attach before us left half made
-            self._socket().request(rtnetlink.delete_link(name))
-            self._socket().request(veth, *finish)
+    def _configure(self, inside: rtnetlink.Socket, address: IPv4Address) -> None:
         eth0 = inside.link(_INSIDE)
         if eth0 is None:
             raise OSError(errno.ENODEV, f"{_INSIDE} is gone")
@@ -240,21 +244,28 @@ class Network:
 
     def _delete_links(self, names: list[str]) -> None:
         there = [name for name in names if self._socket().link(name)]
-        if there:
-            group = self._names.link_group
+        if not there:
+            return
+        group = self._names.link_group
+        try:
             self._socket().request(*(rtnetlink.set_group(name, group) for name in there), rtnetlink.delete_group(group))
+        except OSError as error:
+            if error.errno != errno.ENODEV:  # one went meanwhile, with its namespace
+                raise
 
     # in the rules' thread
 
     def _ensure_rules(self) -> None:
         if self._published is not None or not self._firewall.exists():
-            self._replace_rules(self._published or {})
+            self._replace_rules()
         with _border("cannot let packets pass", "ForwardingBlocked"):
             if self._passed_at != self._firewall.generation() or passage.is_legacy():
                 passage.ensure(self._names.bridge, self._names.table)
                 self._passed_at = self._firewall.generation()
 
-    def _replace_rules(self, published: ruleset.Published) -> None:
+    def _replace_rules(self) -> None:
+        """Whatever was published last: a call that waited for others finds its work done."""
+        published = self._published or {}
         with _border("cannot replace our rules", "RulesetRejected"):
             self._firewall.replace(ruleset.render(self._names.table, self._names.bridge, self.pod_cidr, published))
             if self._in_force is not None:
@@ -263,8 +274,8 @@ class Network:
 
     def _remove_rules(self) -> None:
         with _border("cannot remove our rules", "RulesetRejected"):
-            passage.remove(self._names.table)
             self._firewall.remove()
+            passage.remove(self._names.table)
 
     # in any thread
 
