@@ -139,7 +139,8 @@ def _running(ours: Ours, count: int) -> list[dict[str, int]]:
 
 def _traces(ours: Ours) -> set[str]:
     with open("/proc/self/mountinfo") as mounts:
-        return {line.split()[4] for line in mounts if f" {ours.work}/" in line} | set(os.listdir("/sys/class/net"))
+        found = {line.split()[4] for line in mounts if f" {ours.work}/" in line}
+    return found | {name for name in os.listdir("/sys/class/net") if ours.instance in name}
 
 
 def _alive(pid: int) -> bool:
@@ -213,7 +214,7 @@ def bench(work: Path, sizes: Sequence[int], say: Console, *, with_peers: bool) -
         yield Row("idle with 50 pods: memory", pss, None, 110, unit="MiB PSS")
     from tests.bench.noop import cpu_seconds
 
-    yield Row("a pass with nothing to do, 1,000 pods: CPU", cpu_seconds(1000, 0), None, 0.1)
+    yield Row("a pass with nothing to do, 1,000 pods and ConfigMaps: CPU", cpu_seconds(1000, 1000), None, 0.1)
     yield Row("the same, 10,000 objects", cpu_seconds(5000, 5000), None, 1.0)
 
 
@@ -274,6 +275,7 @@ def main() -> None:
     console = Console()
     if os.geteuid() != 0:
         sys.exit("the bench needs root: mounts, network namespaces and cgroups")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is ended tidies up too
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as folder, contextlib.suppress(KeyboardInterrupt):
         for row in bench(Path(folder), sizes, console, with_peers=not options.no_peers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ class Ours:
         self._client = Client(work / "run" / "api.sock")
         self._daemon: subprocess.Popen[bytes] | None = None
         self.work = work
+        self.instance = ""  # the id that its links carry
         for path in (self._folder, self._outside):
             path.mkdir(parents=True)
         # with this file in it the folder is meant to be empty, and not an unmounted disk
@@ -61,6 +63,8 @@ class Ours:
             self._daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             self._until_it_answers()
+            with sqlite3.connect(self.work / "state" / "engine.db") as db:
+                (self.instance,) = db.execute("SELECT value FROM settings WHERE key = 'instance'").fetchone()
             yield
         finally:
             self._daemon.send_signal(signal.SIGTERM)
