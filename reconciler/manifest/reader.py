@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from reconciler.manifest.kube import Entry, read_document
 from reconciler.manifest.problems import Problem, Severity
-from reconciler.manifest.yamldoc import parse
+from reconciler.manifest.yamldoc import MAX_PROBLEMS, parse
 from reconciler.model.kinds import ref_of
 from reconciler.model.ref import Ref
 
@@ -98,6 +98,10 @@ def _parse(file: str, content: bytes) -> _Parsed:
                 message = f"{ref_of(entry.object)} is already declared on line {first.line}; keep one of the two"
                 problems.append(Problem(file, entry.line, "", message))
     good = not any(p.severity is Severity.ERROR and p.scope == "file" for p in problems)
+    if len(problems) > MAX_PROBLEMS:
+        more = f"{len(problems) - MAX_PROBLEMS:,} more problems of this file are not shown; mend these first"
+        worst = sorted(problems, key=lambda p: (list(Severity).index(p.severity), p.line))[:MAX_PROBLEMS]
+        problems = [*worst, Problem(file, 0, "", more, worst[0].severity, worst[0].scope)]
     return _Parsed(content, entries if good else {}, tuple(problems), good)
 
 

@@ -23,7 +23,7 @@ from reconciler.manifest.problems import Problem, Severity
 from reconciler.manifest.yamlerror import TEMPLATE, explain, is_template
 from reconciler.manifest.yamltree import Allowance, Composer, Location, Refused
 
-__all__ = ["MAX_BYTES", "Document", "Location", "line_of", "parse", "too_big"]
+__all__ = ["MAX_BYTES", "MAX_PROBLEMS", "Document", "Location", "line_of", "parse", "too_big"]
 
 MAX_BYTES = 10_000_000  # a file of this size and more is refused; the API server takes 3 MiB an object
 MAX_DOCUMENTS = 10_000

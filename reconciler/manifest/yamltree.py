@@ -18,8 +18,8 @@ Location = tuple[str | int, ...]
 """A place in a document: keys and indices, from the root."""
 
 MAX_DEPTH = 200  # a CRD's schema, the deepest in practice, has about 50
-MAX_NODES = 500_000
-MAX_ALIASED_NODES = 400_000  # what go-yaml lets aliases add to a document of any size
+MAX_NODES = 300_000  # manifests as people write them have about 70,000 values a megabyte
+MAX_ALIASED_NODES = 300_000  # go-yaml lets aliases add 400,000 to a document of any size
 MAX_ALIASED_CHARACTERS = 10_000_000
 
 _TOO_DEEP = f"this is nested more than {MAX_DEPTH} levels deep, which no manifest needs"

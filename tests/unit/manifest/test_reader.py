@@ -266,6 +266,13 @@ def test_a_thousand_unchanged_files_cost_next_to_nothing() -> None:
     assert len(one_more.objects) == 1_001
 
 
+def test_there_is_an_end_to_the_problems_of_one_file() -> None:
+    reading = Reader().read({"a.yaml": b"apiVersion: v1\nkind: List\nitems: [" + b"{}," * 1_000 + b"]\n"})
+    assert len(reading.problems) == 101
+    assert said(reading)[0] == "a.yaml: 1,900 more problems of this file are not shown; mend these first"
+    assert reading.unknown == {"a.yaml"}
+
+
 def test_json_and_lists_are_files_like_others() -> None:
     item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "j"}}
     listed = {"apiVersion": "v1", "kind": "List", "items": [item, {**item, "metadata": {"name": "k"}}]}

@@ -244,7 +244,7 @@ def test_a_hostile_file_is_refused_soon(text: str, expected: str) -> None:
 def test_there_is_an_end_to_the_values_of_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconciler.manifest.yamldoc.Allowance", lambda: Allowance(1_000))
     text = "---\n- a\n- {b: c}\n" * 200 + "---\n- a\n" * 4
-    assert refusal(text) == "web.yaml:602: the file holds more than 500,000 values; split it into several files"
+    assert refusal(text) == "web.yaml:602: the file holds more than 300,000 values; split it into several files"
 
 
 def test_a_bomb_costs_no_memory() -> None:
