@@ -158,6 +158,13 @@ async def test_detach_while_somebody_is_still_inside_removes_link_and_pin(networ
         os.close(held)
 
 
+async def test_detach_of_what_somebody_mounted_over(network, pod, outside):
+    a = await pod("a", A)
+    kernel.mount(str(outside.path), str(a.path), flags=kernel.MS_BIND)
+    await network.detach("a")
+    assert network.observe() == {}
+
+
 async def test_sweep_keeps_owners_and_removes_the_rest(network, pod, host, instance):
     for number in range(4):
         await pod(f"s{number}", f"10.230.0.{10 + number}")
@@ -202,17 +209,21 @@ async def test_publishing_in_a_crowd_ends_with_what_was_published_last(network, 
     assert writes.count("-f") < 5
 
 
-async def test_attach_without_a_bridge_says_so(network, host, instance):
-    host.ip(f"link del rec-{instance}")
-    with pytest.raises(TransientError, match=f"sandbox a: .*rec-{instance} is gone"):
-        await network.attach("a", IPv4Address(A))
-
-
-async def test_detach_of_what_somebody_mounted_over(network, pod, outside):
+async def test_attach_without_a_bridge_makes_it_and_takes_the_others_back(network, pod, host, instance):
     a = await pod("a", A)
-    kernel.mount(str(outside.path), str(a.path), flags=kernel.MS_BIND)
-    await network.detach("a")
-    assert network.observe() == {}
+    host.ip(f"link del rec-{instance}")
+    b = await pod("b", B)
+    assert network.observe() == {"a": "", "b": ""}
+    assert b.ping(A)
+    assert a.ping(network.gateway)
+
+
+async def test_attach_says_what_is_in_the_way(network, host, instance):
+    host.ip(f"link del rec-{instance}")
+    host.ip(f"link add rec-{instance} type veth peer name no-bridge")
+    with pytest.raises(TransientError, match="cannot make the network of sandbox a: ") as caught:
+        await network.attach("a", IPv4Address(A))
+    assert caught.value.reason == "FailedCreatePodSandBox"
 
 
 async def test_forwarding_that_somebody_turned_off_is_turned_on_again(network, pod, host, outside):

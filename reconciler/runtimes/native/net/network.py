@@ -171,9 +171,11 @@ class Network:
             pinned = netns.is_pinned(path)
             if pinned and self.observe().get(sandbox_id) == "":
                 return
-            if not self._mtu:
+            here = self._socket()
+            ours = here.link(self._names.bridge) if self._mtu else None
+            if ours is None:
                 self._ensure_bridge()
-            here, ours = self._socket(), self._bridge()
+                ours = self._bridge()
             with netns.entered(path if pinned else None) as namespace:
                 if not pinned:
                     netns.pin(path)
