@@ -14,7 +14,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence, Set
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,7 @@ class DirectorySource:
         self._roots = [("" if len(roots) == 1 else os.path.normpath(root), root) for root in roots]
         self._look_seconds = look_seconds
         self._contents: dict[str, _Content] = {}  # by real path
+        self._last: dict[str, _Content] | None = None  # what the last load returned, by path
         self._populated: dict[str, int] = {}  # by root, the device on which it last had files
         self._places: object = None  # where the roots were at the last load
         self._sight: object = None  # and what was there
@@ -123,6 +124,9 @@ class DirectorySource:
                     watch.take()
                 if not _moved(found) and (watch is None or watch.disturbances == disturbances):
                     break
+            else:
+                unreadable |= self._lost(contents)
+            self._last = contents
             self._contents = {file.real: contents[file.path] for file in found.files if file.path in contents}
             self._places, self._sight = places, _sight(found, left_out)
         revision = hashlib.sha256()
@@ -167,7 +171,7 @@ class DirectorySource:
                 try:
                     if _is_unfinished(file, watch):
                         left_out.add(file.path)
-                        if self._sight is None:  # it may be known to an earlier process
+                        if self._last is None:  # it may be known to an earlier process
                             unreadable[file.path] = "somebody is writing it just now"
                     else:
                         content = _read(file)
@@ -182,6 +186,18 @@ class DirectorySource:
             if content is not None:
                 contents[file.path] = content
         return contents, unreadable, left_out
+
+    def _lost(self, contents: Mapping[str, _Content]) -> dict[str, str]:
+        """What may only seem to be gone, as the folder changed during every walk: files move around a walk."""
+        why = "the folder changes faster than it can be read"
+        if self._last is None:
+            return {".": why}
+        files = {content.signature[-2:] for content in contents.values()}
+        return {
+            path: why
+            for path, content in self._last.items()
+            if path not in contents and content.signature[-2:] not in files
+        }
 
     def _arm(self, watch: Watch) -> None:
         """Set the watches, if the roots are there."""
@@ -212,6 +228,7 @@ class DirectorySource:
 
 
 def _signature(status: os.stat_result) -> Signature:
+    """By what to tell that a file is as it was. The last two are the file itself, wherever it is."""
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
 
 

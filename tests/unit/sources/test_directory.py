@@ -446,10 +446,27 @@ async def test_what_moves_while_it_is_read_is_never_missing(root: Path) -> None:
         mover = asyncio.create_task(asyncio.to_thread(move))
         try:
             for _ in range(50):
-                assert {"one/web.yaml", "two/web.yaml"} & contents(await source.load()).keys()
+                tree = await source.load()
+                assert {"one/web.yaml", "two/web.yaml", "."} & (contents(tree).keys() | tree.unreadable.keys())
         finally:
             stop = True
             await mover
+
+
+async def test_a_folder_that_never_rests_loses_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is never where the walk looks."""
+    write(root / "one/web.yaml", "web")
+    write(root / "stays.yaml", "stays")
+    monkeypatch.setattr("reconciler.sources.directory._moved", lambda found: True)
+    source = DirectorySource([root])
+    why = "the folder changes faster than it can be read"
+    assert (await source.load()).unreadable == {".": why}
+    assert (await source.load()).unreadable == {}
+    (root / "one/web.yaml").rename(root / "elsewhere")
+    tree = await source.load()
+    assert (contents(tree), tree.unreadable) == ({"stays.yaml": "stays"}, {"one/web.yaml": why})
+    (root / "elsewhere").rename(root / "web.yaml")
+    assert (await source.load()).unreadable == {}
 
 
 async def test_a_change_within_one_tick_of_the_clock_is_seen(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
