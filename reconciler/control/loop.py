@@ -24,6 +24,7 @@ from reconciler.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 _CONCURRENCY = 256
+_READ_AT_ONCE_BYTES = 1 << 16
 
 
 class Loop:
@@ -93,9 +94,14 @@ class Loop:
             if held:
                 self._hold_back(held)
             else:
-                await self._apply(
-                    self._reader.read({f.path: f.content for f in tree.files}, tree.unreadable), tree, start
-                )
+                await self._apply(await self._read(tree), tree, start)
+
+    async def _read(self, tree: Tree) -> Reading:
+        """A small folder at once; a big one in a thread, so that crashes are seen to meanwhile."""
+        files = {f.path: f.content for f in tree.files}
+        if sum(map(len, files.values())) <= _READ_AT_ONCE_BYTES:
+            return self._reader.read(files, tree.unreadable)
+        return await asyncio.to_thread(self._reader.read, files, tree.unreadable)
 
     async def _apply(self, reading: Reading, tree: Tree, start: float) -> None:
         changed = self._declare(reading, tree.revision)
