@@ -59,9 +59,7 @@ def images_needed(
         visited.append(stage)
         before = stages[: stages.index(stage)]
         for name in (stage.base, *stage.uses):
-            other = by_name.get(name.lower())
-            if other in before and (name is not stage.base or not name.isdigit()):
-                assert other is not None
+            if (other := by_name.get(name.lower())) in before and other is not None:
                 pending.append(other)
             elif name and name.lower() != "scratch":
                 needed[name] = None

@@ -137,11 +137,11 @@ class LayerStore:
             stall_seconds=_STALL_SECONDS,
         ) as program:
             code = await program.wait()
-        answer = json.loads(answer_file.read_bytes() or "{}") if answer_file.exists() else {}
-        message, name = answer.get("message"), f"layer {layer.digest[:19]}"
-        match answer.get("error"):
-            case None if "implicit" in answer:
-                return [bytes.fromhex(path) for path in answer["implicit"]]
+        if code == 0 and not program.tail:
+            return [bytes.fromhex(path) for path in json.loads(answer_file.read_bytes())["implicit"]]
+        name, refusal = f"layer {layer.digest[:19]}", json.loads(program.tail[-1]) if code == 0 else {}
+        message = refusal.get("message")
+        match refusal.get("error"):
             case "space":
                 raise TransientError(f"{name}: no space left in {self.path} to unpack it", reason="NoSpace")
             case "digest":

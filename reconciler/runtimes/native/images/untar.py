@@ -6,7 +6,7 @@ so that nothing is ever written through a symlink or into a device that came out
 
 Run as a module with one argument, a JSON object: `blob` (path), `root` (the empty directory),
 `digest` and `diff_id` (`sha256:...`), `reserve_bytes` (free space that must remain), `answer` (path).
-Writes to `answer` one JSON object: `{"implicit": [hex paths]}` or `{"error": kind, "message": text}` with the
+Writes `{"implicit": [hex paths]}` to `answer`, or prints `{"error": kind, "message": text}` with the
 kinds `image` (the archive is bad), `digest` (it is not the one that was asked for), `space`, `host`.
 Only the standard library is imported: it starts for every layer, and must start fast.
 """
@@ -66,7 +66,10 @@ class Spool:
             self._decompress: Callable[[], Iterator[bytes]] = self._gzip
         elif start == b"\x28\xb5\x2f\xfd":
             self._zstd_program = subprocess.Popen(
-                ["zstd", "-dcq", f"--memory={_MAX_WINDOW_BYTES}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                ["zstd", "-dcq", f"--memory={_MAX_WINDOW_BYTES}"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
             )
             self._decompress = self._zstd
         else:
@@ -366,8 +369,12 @@ def shown(name: bytes) -> str:
     return ascii(name[:200].decode(errors="replace"))
 
 
-def unpack(blob: str, root: str, digest: str, diff_id: str, reserve_bytes: int) -> dict[str, object]:
-    """Unpack `blob` into the directory `root` and stay chrooted in it. Raises: TarError, DigestMismatch, OSError."""
+def unpack(blob: str, root: str, digest: str, diff_id: str, reserve_bytes: int) -> list[bytes]:
+    """Unpack `blob` into the directory `root` and stay chrooted in it.
+
+    Returns: the directories that the archive uses without an entry for them.
+    Raises: TarError, DigestMismatch, OSError.
+    """
     os.umask(0)
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     limit = _MAX_ADDRESS_SPACE if hard == resource.RLIM_INFINITY else min(_MAX_ADDRESS_SPACE, hard)
@@ -386,7 +393,7 @@ def unpack(blob: str, root: str, digest: str, diff_id: str, reserve_bytes: int) 
             if f"sha256:{hashlib.file_digest(again, 'sha256').hexdigest()}" == digest:
                 raise
             raise DigestMismatch(f"the layer's blob is damaged: {error}") from None
-    return {"implicit": [path.hex() for path in unpacker.implicit]}
+    return list(unpacker.implicit)
 
 
 def main() -> None:
@@ -394,21 +401,26 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     answer_fd = os.open(order.pop("answer"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # before the chroot
     try:
-        answer = unpack(**order)
+        implicit = unpack(**order)
+        with open(answer_fd, "w") as answer_file:
+            json.dump({"implicit": [path.hex() for path in implicit]}, answer_file)
     except TarError as error:
-        answer = {"error": "image", "message": str(error)}
+        _refuse("image", str(error))
     except DigestMismatch as error:
-        answer = {"error": "digest", "message": str(error)}
+        _refuse("digest", str(error))
     except (MemoryError, OverflowError, RecursionError):
-        answer = {"error": "image", "message": "the archive has numbers or a nesting beyond all bounds"}
+        _refuse("image", "the archive has numbers or a nesting beyond all bounds")
     except OSError as error:
         name = error.filename
         where = shown(name) + ": " if isinstance(name, bytes) else ""
         kind = "space" if error.errno in _SPACE_ERRORS else "host" if error.errno in _HOST_ERRORS else "image"
-        answer = {"error": kind, "message": f"{where}{error.strerror}"}
-    with open(answer_fd, "w") as answer_file:
-        json.dump(answer, answer_file)
+        _refuse(kind, f"{where}{error.strerror}")
     os._exit(0)  # the reading thread may still wait with a chunk nobody wants
+
+
+def _refuse(kind: str, message: str) -> None:
+    """Not into the file: a full disk must be able to say so."""
+    print(json.dumps({"error": kind, "message": message}), flush=True)
 
 
 if __name__ == "__main__":
