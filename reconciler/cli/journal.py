@@ -16,7 +16,7 @@ def start(log_format: str, *, verbose: bool, level: int = logging.INFO, shown: b
     """Let what is logged go to standard error: from `level` on, or all if `verbose`; not when a table shows it."""
     root = logging.getLogger()
     root.setLevel(logging.DEBUG if verbose else level)
-    for name in ("asyncio", "aiohttp", "watchfiles", "pyroute2"):
+    for name in ("asyncio", "aiohttp", "pyroute2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if not shown:
         handler = logging.StreamHandler(sys.stderr)
