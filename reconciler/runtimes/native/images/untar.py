@@ -17,28 +17,17 @@ import errno
 import hashlib
 import json
 import os
-import queue
 import resource
 import shutil
 import stat
-import subprocess
 import sys
-import threading
-import zlib
-from collections.abc import Callable, Iterator
-from typing import BinaryIO
 
-from reconciler.runtimes.native.images.tarstream import (
-    DIRECTORY,
-    SYMLINK,
-    Entry,
-    TarError,
-    TarStream,
-)
+from reconciler.runtimes.native.images import tarstream
+from reconciler.runtimes.native.images.spool import DigestMismatch, Spool
+from reconciler.runtimes.native.images.tarstream import Entry, TarError, TarStream
 
 _CHUNK = 1 << 20
 _MAX_ADDRESS_SPACE = 2 << 30  # nothing an archive says makes us larger
-_MAX_WINDOW_BYTES = 128 << 20  # of zstd; its own default for decompression
 _SPACE_CHECK_BYTES = 32 << 20
 _WHITEOUT, _AUFS, _OPAQUE = b".wh.", b".wh..wh.", b".wh..wh..opq"
 _OPAQUE_XATTR = b"trusted.overlay.opaque"
@@ -46,131 +35,6 @@ _OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")  # an archive must not
 _SPACE_ERRORS = {errno.ENOSPC, errno.EDQUOT}
 _HOST_ERRORS = {errno.EPERM, errno.EACCES, errno.EROFS, errno.EIO, errno.ENOTSUP, errno.ENOSYS, errno.EMFILE}
 _UNSUPPORTED = {errno.ENOTSUP, errno.EPERM}
-
-
-class DigestMismatch(Exception):
-    """The content is not what its name says."""
-
-
-class Spool:
-    """The uncompressed bytes of a blob, read, hashed and decompressed in a thread ahead of the reader."""
-
-    def __init__(self, blob: BinaryIO, digest: str, diff_id: str) -> None:
-        self._blob, self._digest, self._diff_id = blob, digest, diff_id
-        self._raw_hash, self._tar_hash = hashlib.sha256(), hashlib.sha256()
-        self._chunks: queue.Queue[bytes | Exception | None] = queue.Queue(maxsize=8)
-        self._current, self._at, self._ended = b"", 0, False
-        start = blob.read(4)
-        blob.seek(0)
-        if start[:2] == b"\x1f\x8b":
-            self._decompress: Callable[[], Iterator[bytes]] = self._gzip
-        elif start == b"\x28\xb5\x2f\xfd":
-            self._zstd_program = subprocess.Popen(
-                ["zstd", "-dcq", f"--memory={_MAX_WINDOW_BYTES}"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-            self._decompress = self._zstd
-        else:
-            self._decompress = self._raw
-        threading.Thread(target=self._fill, daemon=True).start()
-
-    def read(self, size: int) -> bytes:
-        """Exactly `size` bytes, fewer only at the end."""
-        end = self._at + size
-        if end <= len(self._current):
-            data = self._current[self._at : end]
-            self._at = end
-            return data
-        parts = [self._current[self._at :]]
-        missing = size - len(parts[0])
-        while missing and self._advance():
-            parts.append(self._current[:missing])
-            self._at = len(parts[-1])
-            missing -= self._at
-        return b"".join(parts)
-
-    def read1(self, size: int) -> bytes:
-        """What is at hand of the next `size` bytes; empty only at the end."""
-        if self._at == len(self._current) and not self._advance():
-            return b""
-        data = self._current[self._at : self._at + size]
-        self._at += len(data)
-        return data
-
-    def finish(self) -> None:
-        """Read what is left and compare both digests. Raises: DigestMismatch, TarError."""
-        while self._advance():
-            pass
-        for what, expected, got in (
-            ("blob", self._digest, self._raw_hash),
-            ("content", self._diff_id, self._raw_hash if self._decompress == self._raw else self._tar_hash),
-        ):
-            if expected != f"sha256:{got.hexdigest()}":
-                raise DigestMismatch(f"the layer's {what} has the digest sha256:{got.hexdigest()}, not {expected}")
-
-    def _advance(self) -> bool:
-        if self._ended:
-            return False
-        chunk = self._chunks.get()
-        if isinstance(chunk, Exception):
-            raise chunk
-        self._ended = chunk is None
-        self._current, self._at = chunk or b"", 0
-        return not self._ended
-
-    def _fill(self) -> None:
-        try:
-            for chunk in self._decompress():
-                self._chunks.put(chunk)
-            self._chunks.put(None)
-        except Exception as error:  # handed to the reader
-            self._chunks.put(error)
-
-    def _raw(self) -> Iterator[bytes]:
-        while chunk := self._blob.read(_CHUNK):
-            self._raw_hash.update(chunk)
-            yield chunk
-
-    def _gzip(self) -> Iterator[bytes]:
-        inflate = zlib.decompressobj(wbits=31)
-        try:
-            for chunk in self._raw():
-                rest = chunk
-                while rest:
-                    if inflate.eof:  # members follow one another
-                        if not rest.strip(b"\0"):
-                            break
-                        inflate = zlib.decompressobj(wbits=31)
-                    if data := inflate.decompress(rest, _CHUNK):
-                        self._tar_hash.update(data)
-                        yield data
-                    rest = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
-        except zlib.error as error:
-            raise TarError(f"the layer's gzip stream is damaged: {error}") from None
-        if not inflate.eof:
-            raise TarError("the layer's gzip stream ends too early")
-
-    def _zstd(self) -> Iterator[bytes]:
-        program = self._zstd_program
-        assert program.stdin and program.stdout
-        feeder = threading.Thread(target=self._feed, args=(program.stdin,), daemon=True)
-        feeder.start()
-        while data := program.stdout.read(_CHUNK):
-            self._tar_hash.update(data)
-            yield data
-        feeder.join()
-        if program.wait() != 0:
-            raise TarError("the layer's zstd stream is damaged")
-
-    def _feed(self, pipe: BinaryIO) -> None:
-        try:
-            with pipe:
-                for chunk in self._raw():
-                    pipe.write(chunk)
-        except BrokenPipeError:
-            pass  # zstd gave up: its exit code says so
 
 
 class Unpacker:
@@ -193,7 +57,7 @@ class Unpacker:
             if base.startswith(_WHITEOUT):
                 self._whiteout(parent, base)
                 continue
-            if not path and entry.kind != DIRECTORY:
+            if not path and entry.kind != tarstream.DIRECTORY:
                 raise TarError("the archive replaces its own root directory")
             try:
                 self._make(entry, path)
@@ -205,27 +69,27 @@ class Unpacker:
 
     def _make(self, entry: Entry, path: bytes) -> None:
         match entry.kind:
-            case b"5":
+            case tarstream.DIRECTORY:
                 self._directory(entry, path)
                 return
-            case b"0":
+            case tarstream.FILE:
                 self._file(entry, path)
                 return
         self._clear(path)
         match entry.kind:
-            case b"1":
+            case tarstream.HARDLINK:
                 self._hardlink(entry, path)
                 return
-            case b"2":
+            case tarstream.SYMLINK:
                 os.symlink(entry.link, path)
-            case b"3":
+            case tarstream.CHARACTER:
                 os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(entry.major, entry.minor))
-            case b"4":
+            case tarstream.BLOCK_DEVICE:
                 os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(entry.major, entry.minor))
-            case b"6":
+            case tarstream.FIFO:
                 os.mkfifo(path)
         os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
-        if entry.kind != SYMLINK:
+        if entry.kind != tarstream.SYMLINK:
             os.chmod(path, entry.mode)
         self._xattrs(entry, path)
         os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
