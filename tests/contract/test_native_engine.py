@@ -136,7 +136,8 @@ class World:
         tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
         found += [f"table {line}" for line in tables.splitlines() if instance in line]
         for root in cgroups.current().roots():
-            found += [f"cgroup {path}" for path in Path(root).glob(f"*{instance}*")]
+            for pattern in (f"*{instance}*", f"*{instance}*/*"):
+                found += [f"cgroup {path}" for path in Path(root).glob(pattern) if path.is_dir()]
         for directory in ("containers", "sandboxes"):
             found += [f"directory {path}" for path in (self.state_dir / directory).iterdir()]
         for directory in ("rootfs", "volumes", "subpaths", "oci", "exits", "netns", "ipc"):
@@ -256,7 +257,8 @@ async def test_an_exit_is_announced(world: World) -> None:
     os.kill(container.pid, signal.SIGKILL)
     async with asyncio.timeout(5):
         assert await first == pod("web")
-    assert (await world.seen("web")).state is State.EXITED
+    seen = await world.seen("web")
+    assert (seen.state, seen.exit_code, seen.oom_killed) == (State.EXITED, 137, False)
     assert time.monotonic() - before < 1
     await events.aclose()  # type: ignore[attr-defined]
 
@@ -686,6 +688,25 @@ async def test_what_has_no_owner_is_swept(world: World) -> None:
     await world.open()
     assert [thing for thing in world.left() if "lost" in thing] == []
     assert (await world.seen("kept")).state is State.RUNNING
+
+
+async def test_a_runtime_call_that_nobody_waits_for_is_ended(world: World, tmp_path: Path) -> None:
+    """Killed before its container has a cgroup, only its command line says whose it is."""
+
+    def call(run_dir: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["sh", "-c", "sleep 1000; :", "crun", str(run_dir / "oci")], start_new_session=True)
+
+    ours, others = call(world.run_dir), call(tmp_path / "other")
+    try:
+        await world.engine.aclose()
+        await world.open()
+        assert await asyncio.to_thread(ours.wait, 5) == -signal.SIGKILL
+        assert others.poll() is None
+    finally:
+        for process in (ours, others):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 _WORKER = """

@@ -137,6 +137,11 @@ def test_a_capability_that_the_host_lacks_is_an_error() -> None:
         spec(replace(WEB, security=Security(capabilities_add=("SYS_RESOURCE",))))
 
 
+def test_a_default_capability_that_the_host_lacks_is_left_out() -> None:
+    found = spec(host=replace(HOST, capabilities=("CHOWN", "KILL", "SYS_ADMIN")))
+    assert found["process"]["capabilities"]["bounding"] == ["CAP_CHOWN", "CAP_KILL"]
+
+
 def test_root_is_refused_when_the_pod_wants_none() -> None:
     config = replace(WEB, security=Security(run_as_non_root=True))
     with pytest.raises(TerminalError, match="would run as root") as caught:
