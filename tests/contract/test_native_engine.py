@@ -108,8 +108,10 @@ class World:
         return await self.seen(name)
 
     async def output(self, name: str) -> list[str]:
+        """All its lines; one that it wrote in pieces is logged in pieces."""
         await self.ended(name)
-        return [line.text.decode() async for line in self.engine.logs(f"c-{name}")]
+        logged = self.engine.logs(f"c-{name}")
+        return b"".join([line.text + b"\n" * line.complete async for line in logged]).decode().splitlines()
 
     async def said(self, name: str, *command: str) -> str:
         session = await self.engine.exec(f"c-{name}", command)
