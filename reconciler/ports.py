@@ -76,6 +76,11 @@ class Runtime(Protocol):
         """
         ...
 
+    async def mend(self) -> Sequence[str]:
+        """Put right what all pods share and nobody declares (a bridge, firewall rules). Idempotent, and
+        cheap when all is well. Returns a sentence for each thing that somebody had taken apart."""
+        ...
+
     def events(self) -> AsyncIterator[Ref]:
         """Refs of pods to which something happened: an exit, an OOM kill. Hints, as in Source."""
         ...

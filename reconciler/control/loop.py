@@ -78,23 +78,26 @@ class Loop:
     async def sync(self) -> None:
         """Read the source now, and enqueue what changed. Without a source: what was last good."""
         async with self._loading:
-            if not self._source_followed:
-                return
-            start = self._clock.now()
-            try:
-                tree = await self._source.load() if self._source is not None else None
-            except ReconcilerError as e:
-                self._source_lost(str(e))
-                return
-            if tree is None:
-                self._declare(self._last_good_reading(""), self._store.revision)
-                return
-            self._source_found()
-            held = held_back(tree_is_empty=not tree.files and not tree.unreadable, declared=await self._has_declared())
-            if held:
-                self._hold_back(held)
-            else:
-                await self._apply(await self._read(tree), tree, start)
+            if self._source_followed:
+                await self._load()
+                self._measure_convergence()
+
+    async def _load(self) -> None:
+        start = self._clock.now()
+        try:
+            tree = await self._source.load() if self._source is not None else None
+        except ReconcilerError as e:
+            self._source_lost(str(e))
+            return
+        if tree is None:
+            self._declare(self._last_good_reading(""), self._store.revision)
+            return
+        self._source_found()
+        held = held_back(tree_is_empty=not tree.files and not tree.unreadable, declared=await self._has_declared())
+        if held:
+            self._hold_back(held)
+        else:
+            await self._apply(await self._read(tree), tree, start)
 
     async def _read(self, tree: Tree) -> Reading:
         """A small folder at once; a big one in a thread, so that crashes are seen to meanwhile."""
@@ -216,6 +219,11 @@ class Loop:
     async def relist(self) -> None:
         """Look at everything, and enqueue what is not as it was or not as it should be."""
         start = self._clock.now()
+        if not self._reconciler.hold:
+            for mended in await self._runtime.mend():
+                log.warning("%s", mended)
+                self._store.event(Ref("Namespace", "", "default"), "NetworkMended", mended, warning=True)
+                self._telemetry.drift_corrected_total.labels("Network", "Broken").inc()
         world = await self._runtime.observe()
         declared = {record.ref for record in self._store.list("Pod")}
         drifted = 0

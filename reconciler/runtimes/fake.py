@@ -7,7 +7,7 @@ processes that exit, containers removed or paused behind our back, destroyed san
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -81,6 +81,9 @@ class FakeRuntime:
             case RemoveSandbox(id=identity):
                 self._remove(identity, lambda pod: replace(pod, sandbox=None))
         return ""
+
+    async def mend(self) -> Sequence[str]:
+        return ()
 
     async def events(self) -> AsyncIterator[Ref]:
         while True:

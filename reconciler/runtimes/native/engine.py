@@ -150,6 +150,13 @@ class NativeRuntime(Runtime, Containers):
             case _:
                 assert_never(step.action)
 
+    async def mend(self) -> Sequence[str]:
+        """See ports.Runtime."""
+        with border("Unavailable"):
+            flushed = not self.network.table_intact()
+            await self.network.ensure()
+        return ["the firewall rules of pods had been changed or flushed; they are back"] if flushed else []
+
     async def events(self) -> AsyncIterator[Ref]:
         """Pods of which a container, or the monitor of one, ended."""
         queue: asyncio.Queue[Ref] = asyncio.Queue()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import urllib.request
 from pathlib import Path
 
-from tests.e2e.instance import Instance, pod
+from tests.e2e.instance import Instance, free_port, pod
 
 
 def cgroup_of(pid: int, controller: str) -> Path:
@@ -152,3 +153,22 @@ def test_the_termination_message_and_the_last_log_are_kept(one: Instance) -> Non
     one.until(lambda: one.container("web")["restartCount"] >= 1 and one.waiting("web") == "CrashLoopBackOff")
     assert one.container("web")["lastState"]["terminated"]["message"] == "why\n"
     assert "first words" in one.cli("logs", "web", "-p")
+
+
+def test_flushed_firewall_rules_come_back(one: Instance) -> None:
+    container = {"command": ["/bin/sh", "-c", "mkdir /w; echo hello > /w/index.html; exec httpd -f -p 80 -h /w"]}
+    port = free_port()
+    container["ports"] = [{"containerPort": 80, "hostPort": port}]
+    one.put("web.yaml", pod("web", container=container))
+    one.until(lambda: one.ready("web") and fetch(port) == "hello\n")
+    subprocess.run(["nft", "delete", "table", "ip", f"reconciler_{one.instance_id()}"], check=True)
+    one.until(lambda: fetch(port) == "hello\n", seconds=5)
+    one.until(lambda: "NetworkMended" in one.events("default"))
+    assert one.container("web")["restartCount"] == 0
+
+
+def fetch(port: int) -> str:
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1).read().decode()
+    except OSError:
+        return ""
