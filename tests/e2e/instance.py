@@ -227,9 +227,9 @@ class Instance:
         """Wait for a condition; what it returned last when it came true."""
         deadline = time.monotonic() + seconds
         while True:
-            result = holds()
-            if result:
-                return result
+            with contextlib.suppress(KeyError, StopIteration):  # what is asked about is not there yet
+                if result := holds():
+                    return result
             if time.monotonic() > deadline:
                 raise AssertionError(
                     f"not within {seconds:g} s: {what or 'the condition'}\n{self.daemon_log()[-3000:]}"

@@ -71,7 +71,10 @@ def test_same_limit(declared: str, seen: str, same: bool) -> None:
 
 def tree(root: Path, layout: Layout, id: str) -> None:
     for controller, file, value in limits(Resources(), layout):
-        directory = Path(layout.controllers.get(controller, layout.unified)) / "reconciler-abc" / id
+        mounted = layout.controllers.get(controller, layout.unified)
+        if not mounted:
+            continue
+        directory = Path(mounted) / "reconciler-abc" / id
         directory.mkdir(parents=True, exist_ok=True)
         (directory / file).write_text(f"{value}\n")
 
