@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST := $(ROOT) env PATH="$(CURDIR)/$(BIN):/usr/sbin:/sbin:$$PATH" PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run image test lint unit e2e bench dashboards format clean
+.PHONY: help setup run image down test lint unit e2e bench dashboards screenshot format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: ## measure the budgets beside the floor, and docker and podman where they
 dashboards: ## write dashboards/*.json again from their code
 	@scripts/setup test
 	$(BIN)/python dashboards/overview.py
+
+screenshot: image ## make docs/watch.svg again, from the real thing
+	$(ROOT) scripts/screenshot
 
 format: ## ruff's formatting and fixes
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
