@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.errors import TerminalError, TransientError
 from reconciler.runtimes.native.images.store import ImageStore
-from tests.e2e.images.conftest import Registry
+from tests.e2e.registry import Registry
 from tests.images import BUSYBOX, busybox_archive
 
 Context = Callable[..., Path]
