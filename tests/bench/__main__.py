@@ -186,7 +186,7 @@ def _pss_bytes(pid: int) -> int:
 
 def bench(work: Path, sizes: Sequence[int], say: Console, *, with_peers: bool) -> Iterator[Row]:
     """Measure, and yield a row as soon as it is known."""
-    rootfs, archive = _root_filesystem(work)
+    rootfs, archive = root_filesystem(work)
     stamps = Stamps(work / "stamps")
     floor = Floor(work / "floor", rootfs, stamps)
     ours = Ours(work / "ours", stamps)
@@ -198,24 +198,24 @@ def bench(work: Path, sizes: Sequence[int], say: Console, *, with_peers: bool) -
             floors[count] = low = start_seconds(floor, stamps, count, repeats)
             budget = START_BUDGETS.get(count)
             yield Row(
-                f"{count} pod{'s' if count > 1 else ''}: renamed in -> all processes run",
+                f"{count} pod{'s' if count > 1 else ''} renamed in -> running",
                 start_seconds(ours, stamps, count, repeats),
                 floor=low,
                 most=budget * low if budget else None,
                 peers=tuple(peer.get(count) for peer in peers),
             )
         one = floors[min(floors)]
-        yield Row("a main process is killed -> runs again", crash_seconds(ours, stamps, 5), one, 2.5 * one)
-        yield Row("a manifest is replaced -> the new one runs", replace_seconds(ours, stamps, 5), one, 3 * one)
-        yield Row("a manifest is deleted -> all gone", delete_seconds(ours, stamps, 5), None, 0.05)
+        yield Row("main process killed -> running again", crash_seconds(ours, stamps, 5), one, 2.5 * one)
+        yield Row("manifest replaced -> new one running", replace_seconds(ours, stamps, 5), one, 3 * one)
+        yield Row("manifest deleted -> all gone", delete_seconds(ours, stamps, 5), None, 0.05)
         percent, pss, ps_seconds = idle(ours, stamps)
         yield Row("`reconciler ps`, 50 pods", ps_seconds, None, 0.2)
         yield Row("idle with 50 pods: CPU", percent, None, 0.5, unit="% of a core")
         yield Row("idle with 50 pods: memory", pss, None, 110, unit="MiB PSS")
     from tests.bench.noop import cpu_seconds
 
-    yield Row("a pass with nothing to do, 1,000 pods and ConfigMaps: CPU", cpu_seconds(1000, 1000), None, 0.1)
-    yield Row("the same, 10,000 objects", cpu_seconds(5000, 5000), None, 1.0)
+    yield Row("CPU of a no-op pass, 1,000 pods", cpu_seconds(1000, 1000), None, 0.1)
+    yield Row("CPU of a no-op pass, 10,000 objects", cpu_seconds(5000, 5000), None, 1.0)
 
 
 def _peer(
@@ -233,7 +233,7 @@ def _peer(
     return took
 
 
-def _root_filesystem(work: Path) -> tuple[Path, Path]:
+def root_filesystem(work: Path) -> tuple[Path, Path]:
     """Busybox and its names, as a directory and as a tarball."""
     root, archive = work / "rootfs", work / "rootfs.tar"
     for name in ("bin", "dev", "proc", "stamps", "sys", "tmp"):
@@ -246,9 +246,9 @@ def _root_filesystem(work: Path) -> tuple[Path, Path]:
 
 def render(rows: Sequence[Row], peers: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("what")
+    table.add_column("what", no_wrap=True)
     for title in ("floor", "reconciler", "of the floor", "budget", *peers):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         mark = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}[row.good]
         ratio = f"{row.ours / row.floor:.2f} x" if row.floor else ""
@@ -272,7 +272,7 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="leave docker and podman out")
     options = parser.parse_args()
     sizes = [int(size) for size in options.sizes.split(",")]
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     if os.geteuid() != 0:
         sys.exit("the bench needs root: mounts, network namespaces and cgroups")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is ended tidies up too

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import threading
@@ -27,7 +28,6 @@ CLONE_NEWNET = 0x40000000
 MS_BIND = 4096
 MNT_DETACH = 2
 PARALLEL = 2 * (os.cpu_count() or 1)
-LINK_PREFIX = "rbf"  # "reconciler bench floor"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -57,6 +57,7 @@ class Floor:
         self._stamps = stamps
         self._runc_root = work / "runc"
         self._count = 0
+        self.prefix = f"rbf{secrets.token_hex(3)}"  # of links, cgroups and containers: two may run at once
         work.mkdir(parents=True)
         spec = subprocess.run(["runc", "spec", "--bundle", work], check=True, capture_output=True)
         assert spec.returncode == 0
@@ -80,7 +81,7 @@ class Floor:
         spec["root"] = {"path": "rootfs", "readonly": False}
         bind = {"destination": MOUNTED_AT, "type": "bind", "source": str(self._stamps.path), "options": ["rbind", "rw"]}
         spec["mounts"].append(bind)
-        spec["linux"]["cgroupsPath"] = f"/{LINK_PREFIX}/{i}"
+        spec["linux"]["cgroupsPath"] = f"/{self.prefix}/{i}"
         for namespace in spec["linux"]["namespaces"]:
             if namespace["type"] == "network":
                 namespace["path"] = str(self._work / str(i) / "netns")
@@ -100,7 +101,7 @@ class Floor:
         mount("overlay", here / "rootfs", "overlay", 0, layers)
         _in_a_thread_of_its_own(lambda: self._network(i, here / "netns"))
         subprocess.run(
-            ["runc", "--root", str(self._runc_root), "run", "--detach", "--bundle", str(here), f"{LINK_PREFIX}-{i}"],
+            ["runc", "--root", str(self._runc_root), "run", "--detach", "--bundle", str(here), f"{self.prefix}-{i}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # a pipe would stay open as long as the container
@@ -113,7 +114,7 @@ class Floor:
             _checked(_libc.unshare(CLONE_NEWNET), "unshare")
             mount("/proc/thread-self/ns/net", netns, "", MS_BIND, "")
             with IPRoute() as ip:
-                ip.link("add", ifname="eth0", kind="veth", peer={"ifname": f"{LINK_PREFIX}{i}", "net_ns_fd": host})
+                ip.link("add", ifname="eth0", kind="veth", peer={"ifname": f"{self.prefix}{i}", "net_ns_fd": host})
                 (eth0,) = ip.link_lookup(ifname="eth0")
                 ip.addr("add", index=eth0, address=f"192.0.{i // 250}.{i % 250 + 2}", prefixlen=16)
                 ip.link("set", index=eth0, state="up")
@@ -127,14 +128,14 @@ class Floor:
             list(pool.map(self._remove_one, range(self._count)))
         self._count = 0
         self._stamps.clear()
-        while any(name.startswith(LINK_PREFIX) for name in os.listdir("/sys/class/net")):
+        while any(name.startswith(self.prefix) for name in os.listdir("/sys/class/net")):
             time.sleep(0.01)  # the kernel takes a dead namespace apart in its own time
-        for cgroup in Path("/sys/fs/cgroup").glob(f"**/{LINK_PREFIX}"):
+        for cgroup in Path("/sys/fs/cgroup").glob(f"**/{self.prefix}"):
             cgroup.rmdir()
 
     def _remove_one(self, i: int) -> None:
         here = self._work / str(i)
-        delete = ["runc", "--root", str(self._runc_root), "delete", "--force", f"{LINK_PREFIX}-{i}"]
+        delete = ["runc", "--root", str(self._runc_root), "delete", "--force", f"{self.prefix}-{i}"]
         subprocess.run(delete, stdin=subprocess.DEVNULL, capture_output=True)
         for target in (here / "rootfs", here / "netns"):
             try:

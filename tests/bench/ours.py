@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -21,7 +22,6 @@ from tests.bench.stamps import COMMAND, MOUNTED_AT, Stamps
 
 PROGRAM = Path(sys.executable).with_name("reconciler")
 IMAGE = "localhost/bench:1"
-POD_CIDR = "10.213.0.0/22"
 BOOT_TIMEOUT_SECONDS = 30.0
 
 
@@ -48,27 +48,19 @@ class Ours:
     @contextmanager
     def running(self, archive: Path) -> Iterator[None]:
         """The daemon, with the image in its store; all is removed afterwards."""
-        self.verb("import", str(archive), IMAGE)
-        command = [
-            str(PROGRAM),
-            *self._options,
-            "watch",
-            str(self._folder),
-            "--metrics-address",
-            "off",
-            "--pod-cidr",
-            POD_CIDR,
-        ]
-        with self._log.open("wb") as log:
-            self._daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        command = [str(PROGRAM), *self._options, "watch", str(self._folder), "--metrics-address", "off"]
         try:
+            self.verb("import", str(archive), IMAGE)
+            with self._log.open("wb") as log:
+                self._daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             self._until_it_answers()
-            with sqlite3.connect(self.work / "state" / "engine.db") as db:
+            with contextlib.closing(sqlite3.connect(self.work / "state" / "engine.db")) as db:
                 (self.instance,) = db.execute("SELECT value FROM settings WHERE key = 'instance'").fetchone()
             yield
         finally:
-            self._daemon.send_signal(signal.SIGTERM)
-            self._daemon.wait(timeout=30)
+            if self._daemon is not None:
+                self._daemon.send_signal(signal.SIGTERM)
+                self._daemon.wait(timeout=30)
             self.verb("down")
 
     def _until_it_answers(self) -> None:

@@ -53,6 +53,7 @@ def test_the_web_application_answers_follows_and_heals(one: Instance) -> None:
     os.kill(first["pid"], signal.SIGKILL)
     one.until(lambda: counter().get("id", first["id"]) != first["id"], "the back is started again")
     visits = one.until(lambda: re.search(r"visit (\d+)", page()), "the back answers again")
+    assert visits is not None
     assert int(visits[1]) >= 3  # the count outlived the container
 
     settings = (ROOT / "manifests" / "web" / "settings.yaml").read_text()

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_every_panel_has_data_and_the_numbers_are_true(measured: Instance, prome
     measured.put("crashing.yaml", pod("crashing", CRASHING))
     until('up{job="reconciler",cluster="local"} == 1')
     for title, expression in panel_queries():
-        measured.until(lambda e=expression: prometheus.query(e), f"data for {title}: {expression}")
+        measured.until(partial(prometheus.query, expression), f"data for {title}: {expression}")
 
     until("kubelet_running_pods == 2")
     until('sum(reconciler_actions_total{action="StartContainer",result="success"}) >= 3')
