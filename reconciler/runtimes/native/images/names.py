@@ -23,6 +23,20 @@ def name_of(entry: Descriptor) -> str:
         return ""
 
 
+def has_digest(entry: Descriptor, reference: str) -> bool:
+    """Whether a normalized reference with a digest means this entry: the repository of its name, and its digest.
+    As docker has it, a tag before the digest does not count."""
+    name, _, digest = reference.partition("@")
+    return entry.digest == digest and repository_of(name_of(entry)) == repository_of(name)
+
+
+def repository_of(name: str) -> str:
+    """A normalized reference without its tag and digest."""
+    name = name.partition("@")[0]
+    head, colon, tag = name.rpartition(":")
+    return head if colon and "/" not in tag else name
+
+
 def give_names(entries: Entries, image: Descriptor, names: Iterable[str]) -> list[Descriptor]:
     """`image` gets `names` (normalized); an image that had one of them keeps its others, or dangles."""
     bare = _unnamed(image)

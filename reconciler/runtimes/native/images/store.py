@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import platform
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from reconciler.errors import TerminalError, TransientError
@@ -25,28 +23,14 @@ from reconciler.ports import Image, Images
 from reconciler.runtimes.native.images import names, transport
 from reconciler.runtimes.native.images.archives import open_archive
 from reconciler.runtimes.native.images.build import Builder, Order
+from reconciler.runtimes.native.images.catalog import ARCHITECTURE, Catalog, Known, Listed
 from reconciler.runtimes.native.images.dockerfile import images_needed, parse_dockerfile
 from reconciler.runtimes.native.images.flight import Feed, Flights
-from reconciler.runtimes.native.images.layout import Layout, Stamp, disk_errors
+from reconciler.runtimes.native.images.layout import Layout, disk_errors
 from reconciler.runtimes.native.images.packroot import pack_root
-from reconciler.runtimes.native.images.spec import (
-    REF_NAME,
-    Config,
-    DamagedBlob,
-    Descriptor,
-    InvalidImage,
-    Manifest,
-    chain_ids,
-    choose_platform,
-    parse_config,
-    parse_index,
-    parse_manifest,
-)
+from reconciler.runtimes.native.images.spec import REF_NAME, DamagedBlob, parse_index
 from reconciler.runtimes.native.images.staging import Staging, remove_abandoned
-from reconciler.runtimes.native.images.unpack import Layer, LayerStore
-
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
-_ARCHITECTURE = _ARCHITECTURES.get(platform.machine(), platform.machine())
+from reconciler.runtimes.native.images.unpack import LayerStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +52,6 @@ class PullResult:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """An image as its documents describe it."""
-
-    digest: str
-    manifest: Manifest
-    config: Config
-
-    @property
-    def id(self) -> str:
-        return self.manifest.config.digest
-
-    def layers(self, layout: Layout) -> tuple[Layer, ...]:
-        return tuple(
-            Layer(chain_id, layout.blob_path(blob.digest), blob.digest, diff_id)
-            for chain_id, blob, diff_id in zip(
-                chain_ids(self.config.diff_ids), self.manifest.layers, self.config.diff_ids, strict=True
-            )
-        )
-
-
 class ImageStore(Images):
     """The images of one instance. Use from one event loop; other processes may use the same directory."""
 
@@ -97,9 +60,7 @@ class ImageStore(Images):
         self.layout = Layout(state_dir / "images")
         self.layers = LayerStore(state_dir / "layers")
         self._in_use = in_use
-        self._known: dict[str, _Known] = {}
-        self._damaged: set[str] = set()
-        self._references: tuple[Stamp, Mapping[str, str]] | None = None
+        self.catalog = Catalog(self.layout)
         self._pulls: Flights[PullResult] = Flights()
         self._feeds: dict[str, Feed] = {}
         self._sweep_due = False
@@ -125,16 +86,7 @@ class ImageStore(Images):
         """Every reference in the store, normalized, and the id of its image. Cheap: one stat(2)
         while nobody changed the store."""
         with disk_errors(self.layout.path):
-            stamp = self.layout.stamp()
-            if self._references is None or self._references[0] != stamp:
-                found: dict[str, str] = {}
-                for entry in self.layout.entries():
-                    name = names.name_of(entry)
-                    if name and entry.digest not in self._damaged:
-                        with contextlib.suppress(InvalidImage):  # then it is as good as not there
-                            found[name] = self._read(entry).id
-                self._references = (stamp, MappingProxyType(found))
-            return self._references[1]
+            return self.catalog.references()
 
     async def resolve(self, reference: str) -> Resolved:
         """The image of a normalized reference (or of an id), its layers unpacked.
@@ -142,7 +94,7 @@ class ImageStore(Images):
         Raises: TransientError(reason="ErrImageNeverPull") when it is not in the store, InvalidImage
         (reason="ErrImagePull") when it is damaged or cannot be unpacked, TransientError(reason="NoSpace").
         """
-        known = self._find(reference)
+        known = self.catalog.find(reference)
         if known is None:
             raise TransientError(
                 f"image {familiar(reference)!r} is not in the store: load, build or pull it", reason="ErrImageNeverPull"
@@ -154,8 +106,7 @@ class ImageStore(Images):
                 try:
                     paths = await self.layers.ensure_layers(layers)
                 except DamagedBlob:
-                    self._damaged.add(known.digest)
-                    self._references = None
+                    self.catalog.mark_damaged(known)
                     raise
         return Resolved(known.id, known.digest, known.config.value, paths)
 
@@ -206,7 +157,7 @@ class ImageStore(Images):
         yield f"importing {archive}"
         async with self._content(), self._staging() as staging:
             await asyncio.to_thread(
-                pack_root, Path(archive), self.layout, staging, architecture=_ARCHITECTURE, now=time.time()
+                pack_root, Path(archive), self.layout, staging, architecture=ARCHITECTURE, now=time.time()
             )
             await self._take(staging, (name,))
         yield f"loaded {familiar(name)}"
@@ -250,7 +201,7 @@ class ImageStore(Images):
     async def list(self) -> Sequence[Image]:
         """See `Images.list`: newest first."""
         with disk_errors(self.layout.path):
-            return await asyncio.to_thread(self._list)
+            return [_image(image) for image in await asyncio.to_thread(self.catalog.images)]
 
     async def remove(self, reference: str) -> Sequence[str]:
         """See `Images.remove`. Raises: TerminalError(reason="NotFound" or "InvalidImageName")."""
@@ -285,64 +236,20 @@ class ImageStore(Images):
         fetched = await asyncio.to_thread(self._bytes_since, known, started_ns)
         return PullResult(time.monotonic() - started, fetched)
 
-    async def _take(self, staging: Staging, given: Iterable[str]) -> _Known:
+    async def _take(self, staging: Staging, given: Iterable[str]) -> Known:
         """Give the image in a staging directory its names, once it is unpacked: what has a name can run."""
         (entry,) = parse_index((staging.path / "index.json").read_bytes())
-        known = self._read(entry)
-        self._damaged.discard(known.digest)
+        known = self.catalog.read(entry)
         await self.layers.ensure_layers(known.layers(self.layout))
         await asyncio.to_thread(self.layout.update, partial(names.give_names, image=entry, names=tuple(given)))
-        self._references = None  # a damaged one may be whole again under the same index
+        self.catalog.mark_whole(known)
         return known
 
     def _name_in_layout(self, name: str) -> str:
         """The name as index.json spells it."""
         return next(e.annotations[REF_NAME] for e in self.layout.entries() if names.name_of(e) == name)
 
-    def _find(self, reference: str) -> _Known | None:
-        for entry in self.layout.entries():
-            if names.name_of(entry) == reference:
-                return self._read(entry)
-        if reference.startswith("sha256:"):
-            for entry in self.layout.entries():
-                if (known := self._read(entry)).id == reference:
-                    return known
-        return None
-
-    def _read(self, entry: Descriptor) -> _Known:
-        """Raises: InvalidImage."""
-        known = self._known.get(entry.digest)
-        if known is None:
-            chosen = entry
-            if entry.is_index:
-                chosen = choose_platform(parse_index(self.layout.read_document(entry.digest)), _ARCHITECTURE)
-            manifest = parse_manifest(self.layout.read_document(chosen.digest))
-            config = parse_config(self.layout.read_document(manifest.config.digest))
-            if len(config.diff_ids) != len(manifest.layers):
-                raise InvalidImage(
-                    f"the image has {len(manifest.layers)} layers, and its config speaks of {len(config.diff_ids)}"
-                )
-            known = self._known[entry.digest] = _Known(entry.digest, manifest, config)
-        return known
-
-    def _list(self) -> Sequence[Image]:
-        found: dict[str, Image] = {}
-        for entry in self.layout.entries():
-            with contextlib.suppress(InvalidImage):
-                known = self._read(entry)
-                seen = found.get(known.id)
-                name = names.name_of(entry)
-                found[known.id] = Image(
-                    id=known.id,
-                    references=(*(seen.references if seen else ()), *((name,) if name else ())),
-                    digest=known.digest,
-                    created_at=known.config.created_at,
-                    size_bytes=known.manifest.config.size_bytes + sum(b.size_bytes for b in known.manifest.layers),
-                    platform=known.config.platform,
-                )
-        return sorted(found.values(), key=lambda image: (-image.created_at, image.id))
-
-    def _bytes_since(self, known: _Known, since_ns: int) -> int:
+    def _bytes_since(self, known: Known, since_ns: int) -> int:
         """Sizes of the layers that appeared after `since_ns`."""
         total = 0
         for blob in known.manifest.layers:
@@ -377,30 +284,13 @@ class ImageStore(Images):
         """Mark and sweep, if nobody works with the blobs. Returns: whether it was done."""
         with self.layout.sole_content() as alone:
             if alone:
-                blobs, chains = self._needed(in_use)
+                blobs, chains = self.catalog.needed(in_use)
                 for blob in os.scandir(self.layout.blobs / "sha256"):
-                    if blob.name not in blobs:
+                    if f"sha256:{blob.name}" not in blobs:
                         os.unlink(blob.path)
                 for chain_id in self.layers.chain_ids() - chains:
                     self.layers.remove(chain_id)
             return alone
-
-    def _needed(self, in_use: Set[str]) -> tuple[set[str], set[str]]:
-        """The blobs (hex) and chain ids that must stay."""
-        digests: set[str] = set(in_use)
-        chains: set[str] = set()
-        for entry in self.layout.entries():
-            digests.add(entry.digest)
-            with contextlib.suppress(InvalidImage):
-                known = self._read(entry)
-                digests |= {known.manifest.config.digest, *(blob.digest for blob in known.manifest.layers)}
-                chains |= set(chain_ids(known.config.diff_ids))
-                if entry.is_index:
-                    digests |= {part.digest for part in parse_index(self.layout.read_document(entry.digest))}
-        for image_id in in_use:
-            with contextlib.suppress(InvalidImage):
-                chains |= set(chain_ids(parse_config(self.layout.read_document(image_id)).diff_ids))
-        return {digest.removeprefix("sha256:") for digest in digests}, chains
 
 
 def _checked_name(reference: str) -> str:
@@ -408,3 +298,15 @@ def _checked_name(reference: str) -> str:
         return normalize(reference)
     except ValueError as error:
         raise TerminalError(str(error), reason="InvalidImageName") from None
+
+
+def _image(listed: Listed) -> Image:
+    known = listed.known
+    return Image(
+        id=known.id,
+        references=listed.names,
+        digest=known.digest,
+        created_at=known.config.created_at,
+        size_bytes=known.size_bytes,
+        platform=known.config.platform,
+    )
