@@ -35,6 +35,7 @@ from reconciler.model.sandbox import (
 from reconciler.plan import addresses
 
 _LEASE_KEPT_SECONDS = 3600.0
+_RESERVE_BYTES = 1 << 18
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -122,6 +123,7 @@ class Ledger:
         # what a power cut takes from the log it takes from the kernel too; the sweep finds the directories
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
+        self._reserve()
         self.sandboxes: dict[str, SandboxRow] = {
             id: _sandbox(row) for id, row in self._db.execute("SELECT id, row FROM sandboxes")
         }
@@ -141,15 +143,15 @@ class Ledger:
         return row[0] if row else ""
 
     def put_setting(self, key: str, value: str) -> None:
-        self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, value))
+        self._write("INSERT OR REPLACE INTO settings VALUES (?, ?)", key, value)
 
     def put_sandbox(self, row: SandboxRow) -> SandboxRow:
-        self._db.execute("INSERT OR REPLACE INTO sandboxes VALUES (?, ?)", (row.id, _encode(row)))
+        self._write("INSERT OR REPLACE INTO sandboxes VALUES (?, ?)", row.id, _encode(row))
         self.sandboxes[row.id] = row
         return row
 
     def put_container(self, row: ContainerRow) -> ContainerRow:
-        self._db.execute("INSERT OR REPLACE INTO containers VALUES (?, ?)", (row.id, _encode(row)))
+        self._write("INSERT OR REPLACE INTO containers VALUES (?, ?)", row.id, _encode(row))
         self.containers[row.id] = row
         return row
 
@@ -158,11 +160,11 @@ class Ledger:
         for address, lease in list(self._leases.items()):
             if lease.sandbox_id == id:
                 self._put_lease(address, lease._replace(sandbox_id="", released_at=now))
-        self._db.execute("DELETE FROM sandboxes WHERE id = ?", (id,))
+        self._write("DELETE FROM sandboxes WHERE id = ?", id)
         self.sandboxes.pop(id, None)
 
     def drop_container(self, id: str) -> None:
-        self._db.execute("DELETE FROM containers WHERE id = ?", (id,))
+        self._write("DELETE FROM containers WHERE id = ?", id)
         self.containers.pop(id, None)
 
     def lease(self, network: IPv4Network, pod: Ref, sandbox_id: str, now: float) -> IPv4Address:
@@ -189,8 +191,32 @@ class Ledger:
         return address
 
     def _put_lease(self, address: IPv4Address, lease: _Lease) -> None:
-        self._db.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?)", (str(address), *lease))
+        self._write("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?)", str(address), *lease)
         self._leases[address] = lease
+
+    def _write(self, statement: str, *values: Any) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            # the log may not grow: have the reserve take what is in it, and write it from its start
+            self._db.execute("PRAGMA wal_checkpoint(RESTART)")
+            self._db.execute(statement, values)
+
+    def _reserve(self) -> None:
+        """Keep free pages in the files, so that on a full disk there is room to note what is removed."""
+        (page_bytes,), (free,) = (self._db.execute(f"PRAGMA {p}").fetchone() for p in ("page_size", "freelist_count"))
+        if free * page_bytes >= _RESERVE_BYTES / 2:
+            return
+        try:
+            self._db.execute("CREATE TABLE IF NOT EXISTS reserve (bytes BLOB)")
+            self._db.execute("INSERT INTO reserve VALUES (zeroblob(?))", (_RESERVE_BYTES,))
+            self._db.execute("PRAGMA wal_checkpoint(RESTART)")
+            self._db.execute("DROP TABLE reserve")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
 
     def close(self) -> None:
         self._db.close()
