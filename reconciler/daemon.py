@@ -136,6 +136,14 @@ class Daemon:
             ended.cancel()
             self._task.result()
 
+    async def looked(self) -> None:
+        """Return once everything was looked at; raise what ended the loop, should it ever end."""
+        looked = asyncio.create_task(self.loop.looked())
+        await asyncio.wait({looked, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done():
+            looked.cancel()
+            self._task.result()
+
     async def _end_loop(self) -> None:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -216,7 +224,8 @@ class Daemon:
                 f"{self.source.name} is watched and would start them again: take the files away, "
                 "or run `reconciler down` without a path"
             )
-        self.reconciler.hold = False
+        if refs is None:
+            self.reconciler.hold = False
         await self.loop.take_down(refs)
         left = await self.loop.pods_going()
         while left:
@@ -228,8 +237,6 @@ class Daemon:
         if refs is None:
             await self.runtime.remove_all()
             self.ended.set()
-        else:
-            self.reconciler.hold = self.source is None
 
 
 @contextlib.contextmanager
@@ -247,14 +254,16 @@ def open_client(settings: Settings) -> Iterator[Client]:
         daemon = Daemon(settings)
         try:
             await daemon.start()
-            await daemon.loop.looked()
+            try:
+                await daemon.looked()
+                ready.set()
+                await stop.wait()
+            finally:
+                await daemon.stop()
         except BaseException as e:
             failure.append(e)
-            return
         finally:
             ready.set()
-        await stop.wait()
-        await daemon.stop()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="engine", daemon=True)
     thread.start()

@@ -6,6 +6,7 @@ Written behind the store in one transaction per burst of changes. Only the store
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reconciler.errors import TerminalError
+from reconciler.errors import HostError, TerminalError
 from reconciler.model.ref import Ref
+
+log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -37,28 +40,49 @@ class Remembered:
     status: Mapping[str, Any]
 
 
+class _Damaged(Exception):
+    """The file is no database, or not a whole one."""
+
+
 class Database:
     """The SQLite file. A file that is damaged is set aside and begun anew: it holds history only."""
 
     def __init__(self, path: Path) -> None:
+        """Raises: HostError(reason="StateUnreadable") when the file cannot be used: a full disk, no permission."""
         self._path = path
         try:
-            self._db = self._open()
-        except sqlite3.DatabaseError:
-            path.replace(path.with_suffix(".damaged"))
-            for leftover in (Path(f"{path}-wal"), Path(f"{path}-shm")):
-                leftover.unlink(missing_ok=True)
-            self._db = self._open()
+            try:
+                self._db = self._open()
+            except _Damaged as e:
+                aside = path.with_suffix(".damaged")
+                log.error("%s is damaged (%s): history begins anew, the old file is kept as %s", path, e, aside)
+                path.replace(aside)
+                for leftover in (Path(f"{path}-wal"), Path(f"{path}-shm")):
+                    leftover.unlink(missing_ok=True)
+                self._db = self._open()
+        except (sqlite3.Error, OSError) as e:
+            raise HostError(f"cannot keep state in {path}: {e}", reason="StateUnreadable") from e
 
     def _open(self) -> sqlite3.Connection:
-        if (
-            str(self._path) != ":memory:"
-        ):  # it holds the content of Secrets: made before SQLite makes it for all to read
+        if str(self._path) != ":memory:":  # it holds the content of Secrets: SQLite would make it for all to read
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
-        db.executescript(_SCHEMA)
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            db.executescript(_SCHEMA)
+            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise _Damaged(verdict)
+        except sqlite3.OperationalError:  # the disk is full, or another process has it: nothing is wrong with the file
+            db.close()
+            raise
+        except sqlite3.DatabaseError as e:
+            db.close()
+            raise _Damaged(str(e)) from e
+        except _Damaged:
+            db.close()
+            raise
         return db
 
     def objects(self) -> dict[Ref, Remembered]:

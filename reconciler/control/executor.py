@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a step went. Both None and "": it was skipped, because a step before it failed."""
+    """How a step went. `said` and `error` both None: it was skipped, because a step before it failed."""
 
     step: Step
     said: str | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Set
+from collections.abc import Awaitable, Iterable, Set
 
 from reconciler.control.queue import WorkQueue
 from reconciler.control.reconcile import Reconciler
@@ -63,15 +63,14 @@ class Loop:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        await self.sync()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(
                 self._queue.run(self._reconciler.work, self._measure_convergence, concurrency=_CONCURRENCY)
             )
             tasks.create_task(self._follow_runtime())
-            tasks.create_task(self._relist_for_ever())
             if self._source is not None:
                 tasks.create_task(self._follow_source(self._source))
+            tasks.create_task(self._relist_for_ever())
 
     # Desired state
 
@@ -130,6 +129,8 @@ class Loop:
         """Make `reading` what is declared, with all that its workloads own, and enqueue what changed."""
         changed = self._store.apply(reading, revision)
         changed |= self._reconciler.unfold(changed)
+        if not reading.unknown:
+            self._store.forget_unclaimed()
         self._enqueue(changed)
         return changed
 
@@ -174,7 +175,7 @@ class Loop:
 
     async def _follow_source(self, source: Source) -> None:
         async for _ in source.changes():
-            await self.sync()
+            await self._attempt("reading the source", self.sync())
 
     async def take_down(self, refs: Set[Ref] | None) -> None:
         """Stop following the source, and declare `refs` (None: everything) no longer."""
@@ -192,7 +193,8 @@ class Loop:
     async def pods_going(self) -> Set[Ref]:
         """The pods that are being taken down, and are still there."""
         doomed = {record.ref for record in self._store.list("Pod") if record.deleted_at is not None}
-        return doomed if self._reconciler.keep_orphans else doomed | await self._orphans()
+        kept = self._reconciler.hold or self._reconciler.keep_orphans
+        return doomed if kept else doomed | await self._orphans()
 
     async def _orphans(self) -> Set[Ref]:
         """The pods that run and that nobody declares."""
@@ -207,13 +209,10 @@ class Loop:
 
     async def _relist_for_ever(self) -> None:
         while True:
-            try:
-                await self.relist()
-                self._looked.set()
-                if self._unreadable or self._store.prune_blocked:
-                    await self.sync()
-            except ReconcilerError as e:
-                log.warning("relist: %s", e)
+            if not self._store.loaded or self._unreadable or self._store.prune_blocked:
+                await self._attempt("reading the source", self.sync())
+            await self._attempt("relist", self.relist())
+            self._looked.set()
             await asyncio.sleep(self._resync_seconds)
 
     async def relist(self) -> None:
@@ -229,9 +228,11 @@ class Loop:
         drifted = 0
         for ref in declared | world.pods.keys():
             seen = world.pods.get(ref)
-            moved = self._last_seen.get(ref) != seen
-            if self._store.loaded and (moved or self._reconciler.plan(ref, seen, world).steps):
-                drifted += not self._queue.busy_with(ref)
+            if not self._store.loaded:
+                continue
+            off = bool(self._reconciler.plan(ref, seen, world).steps)
+            drifted += off and not self._queue.busy_with(ref)
+            if off or self._last_seen.get(ref) != seen:
                 self._queue.add(ref)
         self._last_seen = dict(world.pods)
         t = self._telemetry
@@ -248,7 +249,7 @@ class Loop:
     # Whether all is well
 
     async def looked(self) -> None:
-        """Return once everything was looked at."""
+        """Return once everything was looked at, or cannot be."""
         await self._looked.wait()
         await self._queue.until_idle()
 
@@ -270,6 +271,15 @@ class Loop:
         if settled and self._changed_at is not None:
             self._telemetry.convergence_seconds.observe(max(0.0, self._clock.now() - self._changed_at))
             self._changed_at = None
+
+    async def _attempt(self, what: str, work: Awaitable[None]) -> None:
+        """What fails is tried again by the next relist, and takes nothing down with it."""
+        try:
+            await work
+        except ReconcilerError as e:
+            log.warning("%s: %s", what, e)
+        except Exception:
+            log.exception("%s failed unexpectedly", what)
 
     def _enqueue(self, refs: Iterable[Ref]) -> None:
         for ref in sorted(refs):

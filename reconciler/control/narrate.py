@@ -44,7 +44,7 @@ class Narration:
 
 def subject_of(step: Step, names: dict[str, str]) -> str | None:
     """What a failure of `step` is counted against: an image, a container name, "" for the sandbox,
-    None for steps whose failure the next pass sees by itself. `names` maps container ids to names."""
+    None for steps that are simply tried again. `names` maps container ids to names."""
     match step.action:
         case PullImage(image=image):
             return image
@@ -56,6 +56,12 @@ def subject_of(step: Step, names: dict[str, str]) -> str | None:
             return ""
         case _:
             return None
+
+
+def makes_good(step: Step) -> bool:
+    """Whether the success of `step` ends the failures that are counted against its subject.
+    A container that can be made may still fail to start."""
+    return not isinstance(step.action, CreateContainer)
 
 
 def names_in(plan: Plan) -> dict[str, str]:

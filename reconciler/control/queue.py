@@ -17,6 +17,7 @@ from reconciler.telemetry import Telemetry
 
 _RETRY_BASE_SECONDS = 0.5
 _RETRY_CAP_SECONDS = 60.0
+_RETRY_DOUBLINGS = 7  # the cap is reached by then, and 2 ** 1024 is too large for a float
 _LABELS = ("reconciler", "reconciler")
 
 
@@ -59,13 +60,14 @@ class WorkQueue:
         self._arrived.set()
 
     def retry(self, ref: Ref) -> None:
-        """Have `ref` looked at again after a failed pass: 0.5 s doubling to 60 s."""
+        """Have `ref` looked at again after a pass that did not get it where it should be: 0.5 s doubling to 60 s."""
         count = self._retries[ref] = self._retries.get(ref, 0) + 1
         self._telemetry.retries_total.labels(*_LABELS).inc()
-        self.add_at(ref, self._clock.now() + min(_RETRY_BASE_SECONDS * 2 ** (count - 1), _RETRY_CAP_SECONDS))
+        delay = _RETRY_BASE_SECONDS * 2 ** min(count - 1, _RETRY_DOUBLINGS)
+        self.add_at(ref, self._clock.now() + min(delay, _RETRY_CAP_SECONDS))
 
     def forget(self, ref: Ref) -> None:
-        """The last pass of `ref` was good: its next failure starts the back-off anew."""
+        """`ref` is where it should be: its next failure starts the back-off anew."""
         self._retries.pop(ref, None)
 
     @property
@@ -99,7 +101,7 @@ class WorkQueue:
             await work(ref)
         finally:
             took = self._clock.now() - self._active.pop(ref)
-            self._works.observe(took)
+            self._works.observe(max(0.0, took))
             if ref in self._again:
                 self._again.discard(ref)
                 self.add(ref)

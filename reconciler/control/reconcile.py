@@ -14,13 +14,13 @@ from reconciler.control.records import Record
 from reconciler.control.status import PodView, pod_status, refresh_at, settled, workload_status
 from reconciler.control.store import Store
 from reconciler.errors import ReconcilerError
-from reconciler.model.kinds import Object, Pod
+from reconciler.model.kinds import Object, Pod, ref_of
 from reconciler.model.observed import Observed, SeenPod
 from reconciler.model.ref import Ref
 from reconciler.plan.check import check
 from reconciler.plan.environment import Node
 from reconciler.plan.expand import expand
-from reconciler.plan.pods import Want, plan_pod
+from reconciler.plan.pods import Want, as_declared, plan_pod
 from reconciler.plan.resolve import resolve, uses
 from reconciler.plan.steps import Plan, RestoreLimits, ResumeContainer, StartContainer, Step, Why
 from reconciler.ports import Clock, Runtime
@@ -28,6 +28,7 @@ from reconciler.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
+_MADE_BY = {"Pod": "ReplicaSet", "ReplicaSet": "Deployment"}
 _DRIFT = (Why.EXITED, Why.BROKEN, Why.PAUSED, Why.DRIFTED)
 _MENDS = (StartContainer, ResumeContainer, RestoreLimits)  # the step that ends a correction: each counts once
 
@@ -58,7 +59,7 @@ class Reconciler:
         self._expanded: dict[Ref, tuple[Object, tuple[Object, ...]]] = {}
         self.hold = False
         self.keep_orphans = ""  # why pods that nobody declares are left alone
-        self.unsettled: set[Ref] = set()  # pods that are not as their declaration wants them
+        self.unsettled: set[Ref] = set()  # objects that are not as their declaration wants them
 
     async def work(self, ref: Ref) -> None:
         """A pass over `ref`. Never raises; what failed is tried again with back-off."""
@@ -79,11 +80,12 @@ class Reconciler:
         took = self._clock.now() - start
         t = self._telemetry
         t.reconcile_total.labels(controller, result).inc()
-        t.reconcile_time_seconds.labels(controller).observe(took)
+        t.reconcile_time_seconds.labels(controller).observe(max(0.0, took))
         if ref.kind == "Pod":
-            t.pod_worker_seconds.labels("sync").observe(took)
+            t.pod_worker_seconds.labels("sync").observe(max(0.0, took))
         if result == "error":
             t.reconcile_errors_total.labels(controller).inc()
+        if result in ("error", "requeue"):
             self._queue.retry(ref)
         else:
             self._queue.forget(ref)
@@ -100,29 +102,34 @@ class Reconciler:
         record = self._store.get(ref)
         want, seen = self._want(record), world.pods.get(ref)
         plan = self._plan(ref, want, seen, world)
-        if self.hold or not self._store.loaded or (record is None and self.keep_orphans):
-            self._set_status(ref, record, want, seen, world, converged=not plan.steps)
+        if self._only_looks(record):
+            self._set_status(ref, record, want, seen, world, plan)
             return "success"
         check(plan, want, seen)
         good = True
         if plan.steps:
-            self._set_status(ref, record, want, seen, world, converged=False)
+            self._set_status(ref, record, want, seen, world, plan)
             good = await self._execute(ref, plan, seen)
             world = await self._runtime.observe(ref)
             record = self._store.get(ref)
             want, seen = self._want(record), world.pods.get(ref)
             plan = self._plan(ref, want, seen, world)
-        self._set_status(ref, record, want, seen, world, converged=not plan.steps)
+        self._set_status(ref, record, want, seen, world, plan)
         if (record is None or record.deleted_at is not None) and seen is None:
             self._forget(ref, record)
-        elif not good and plan.steps:
-            return "error"
         elif plan.steps:
-            self._queue.add(ref)
+            self.unsettled.add(ref)
+            return "requeue" if good else "error"  # with back-off: it may be that the steps never help
         if plan.wake_at is not None:
             self._queue.add_at(ref, plan.wake_at)
             return "requeue_after"
         return "success"
+
+    def _only_looks(self, record: Record | None) -> bool:
+        """Whether a pod is to be left as it is. What was ordered down goes even on hold."""
+        if not self._store.loaded or (record is None and self.keep_orphans):
+            return True
+        return self.hold and (record is None or record.deleted_at is None)
 
     def _plan(self, ref: Ref, want: Want | None, seen: SeenPod | None, world: Observed) -> Plan:
         return plan_pod(want, seen, now=self._clock.now(), images=world.images, failures=self._store.failures(ref))
@@ -141,7 +148,7 @@ class Reconciler:
                 if subject is not None:
                     self._store.record_failure(ref, subject, outcome.error)
             elif outcome.said is not None:
-                if subject is not None:
+                if subject is not None and narrate.makes_good(outcome.step):
                     self._store.clear_failure(ref, subject)
                 if outcome.step.why in _DRIFT and isinstance(outcome.step.action, _MENDS):
                     self._telemetry.drift_corrected_total.labels(ref.kind, outcome.step.why).inc()
@@ -190,11 +197,9 @@ class Reconciler:
         want: Want | None,
         seen: SeenPod | None,
         world: Observed,
-        *,
-        converged: bool,
+        plan: Plan,
     ) -> None:
         if record is None or want is None or not isinstance(record.object, Pod):
-            self.unsettled.discard(ref)
             return
         view = PodView(
             pod=record.object,
@@ -205,13 +210,13 @@ class Reconciler:
             host_address=self._machine.address,
             created_at=record.created_at,
             generation=record.generation,
-            converged=converged,
+            converged=not plan.steps and seen is not None and as_declared(want, seen),
             now=self._clock.now(),
         )
         status = pod_status(view, record.status)
         if record.status.get("phase") == "Pending" and status["phase"] == "Running":
             self._telemetry.pod_start_seconds.observe(max(0.0, view.now - record.created_at))
-        if settled(status, record.generation) and record.deleted_at is None:
+        if view.converged and settled(status, record.generation) and record.deleted_at is None:
             self.unsettled.discard(ref)
         else:
             self.unsettled.add(ref)
@@ -227,8 +232,14 @@ class Reconciler:
         self._wants.pop(ref, None)
         self._uses.pop(ref, None)
         self.unsettled.discard(ref)
-        if record is not None and record.owner is not None:
-            self._queue.add(record.owner)
+        if record is not None:
+            self._name_is_free(ref, record.owner)
+
+    def _name_is_free(self, ref: Ref, owner: Ref | None) -> None:
+        """Have its owner looked at, or (None) all who may have wanted to make an object of that name."""
+        makers = [r.ref for r in self._store.list(_MADE_BY.get(ref.kind, ""), ref.namespace)]
+        for maker in makers if owner is None else [owner]:
+            self._queue.add(maker)
 
     # Workloads
 
@@ -241,10 +252,12 @@ class Reconciler:
         for ref in refs:
             record = self._store.get(ref)
             before = {child.ref for child in self._store.children(ref)}
-            children = self._store.set_children(ref, self._expand(record))
+            wanted = self._expand(record)
+            children = self._store.set_children(ref, wanted)
             if record is not None:
                 for child in sorted(children):
                     self._tell_child(record, child, before)
+                self._tell_taken(record, wanted)
             changed |= children | self.unfold(children)
         return changed
 
@@ -254,11 +267,13 @@ class Reconciler:
         record = self._store.get(ref)
         if record is None:
             self._expanded.pop(ref, None)
+            self.unsettled.discard(ref)
+            self._name_is_free(ref, None)
             return
         status: Mapping[str, Any] | None = None
         if ref.kind == "Namespace":
             status = {"phase": "Active"}
-        elif ref.kind in ("Deployment", "ReplicaSet"):
+        elif ref.kind in _MADE_BY.values():
             children = self._store.children(ref)
             pods = [p for c in children for p in ([c] if c.ref.kind == "Pod" else self._store.children(c.ref))]
             status = workload_status(record, children, pods, self._clock.now())
@@ -266,12 +281,22 @@ class Reconciler:
             self._queue.add(record.owner)
 
     def _expand(self, record: Record | None) -> tuple[Object, ...]:
-        if record is None:
+        if record is None or record.ref.kind not in _MADE_BY.values():
             return ()
         cached = self._expanded.get(record.ref)
         if cached is None or cached[0] is not record.object:
             cached = self._expanded[record.ref] = (record.object, expand(record.object, record.uid))
         return cached[1]
+
+    def _tell_taken(self, owner: Record, wanted: Iterable[Object]) -> None:
+        """Tell of names that somebody else has: what a manifest declares is not taken over by a workload."""
+        self.unsettled.discard(owner.ref)
+        for child in map(ref_of, wanted):
+            record = self._store.get(child)
+            if record is None or record.owner != owner.ref:
+                self.unsettled.add(owner.ref)
+                said = f"Error creating: {child} is there already, and is not of this {owner.ref.kind}"
+                self._store.event(owner.ref, "FailedCreate", said, warning=True)
 
     def _tell_child(self, owner: Record, child: Ref, before: set[Ref]) -> None:
         record = self._store.get(child)

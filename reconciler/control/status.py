@@ -14,7 +14,7 @@ from reconciler.model.kinds import Deployment, Pod, ReplicaSet
 from reconciler.model.observed import SeenContainer, SeenPod, State
 from reconciler.model.reference import familiar
 from reconciler.plan.pods import Want, WantContainer, newest
-from reconciler.plan.restart import Failure, pull_due, restart_due
+from reconciler.plan.restart import Failure, pull_due, restart_delay_seconds
 
 Status = dict[str, Any]
 _ALIVE = (State.RUNNING, State.PAUSED)
@@ -33,7 +33,7 @@ class PodView:
     host_address: str
     created_at: float
     generation: int
-    converged: bool  # whether nothing is left to do for this generation
+    converged: bool  # whether all there is was made from this generation, and nothing is left to do
     now: float
 
 
@@ -74,9 +74,7 @@ def settled(status: Mapping[str, Any], generation: int) -> bool:
     """Whether a pod is as its declaration wants it: ready, or ended as it should."""
     if status.get("observedGeneration") != generation:
         return False
-    if status.get("phase") == "Succeeded":
-        return True
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ()))
+    return status.get("phase") == "Succeeded" or _ready(status)
 
 
 def workload_status(record: Record, children: Sequence[Record], pods: Sequence[Record], now: float) -> Status:
@@ -107,7 +105,7 @@ def _container_status(view: PodView, want: WantContainer, *, init: bool) -> Stat
     alive = last is not None and last.state in _ALIVE
     out: Status = {
         "name": want.config.name,
-        "image": familiar(want.config.image),
+        "image": familiar(last.image if last and last.image and alive else want.config.image),
         "imageID": (last.image_id if last else "") or view.images.get(want.config.image, ""),
         "restartCount": last.attempt if last else 0,
         "started": alive,
@@ -146,16 +144,18 @@ def _waiting(view: PodView, want: WantContainer, last: SeenContainer | None, *, 
         return want.blocked.reason, want.blocked.message
     image = want.config.image
     shown = familiar(image)
-    if want.pull_policy == "Never" and image not in view.images:
+    present = image in view.images
+    if want.pull_policy == "Never" and not present:
         return "ErrImageNeverPull", f'Container image "{shown}" is not present with pull policy of Never'
-    if (failure := view.failures.get(image)) is not None:
-        if view.now < failure.at + _FRESH_SECONDS or pull_due(failure) <= view.now:
+    failure = view.failures.get(image)
+    if failure is not None and (not present or want.pull_policy == "Always"):
+        if view.now < failure.at + _FRESH_SECONDS or pull_due(failure, view.now) <= view.now:
             return failure.reason, failure.message
         return "ImagePullBackOff", f'Back-off pulling image "{shown}": {failure.reason}: {failure.message}'
     if (failure := view.failures.get(want.config.name)) is not None:
         return failure.reason, failure.message
     if last is not None and last.state is State.EXITED:
-        delay = restart_due(last) - (last.finished_at or last.created_at)
+        delay = restart_delay_seconds(last, view.now)
         if delay > 0:
             pod = f"{view.want.ref.name}_{view.want.ref.namespace}"
             return "CrashLoopBackOff", f"back-off {delay:g}s restarting failed container={want.config.name} pod={pod}"
@@ -168,8 +168,6 @@ def _terminated(container: SeenContainer) -> Status:
     code = container.exit_code if container.exit_code is not None else 255
     reason = "OOMKilled" if container.oom_killed else "Completed" if code == 0 else "Error"
     out: Status = {"exitCode": code, "reason": reason, "containerID": f"reconciler://{container.id}"}
-    if code > 128:
-        out["signal"] = code - 128
     if container.message:
         out["message"] = container.message
     if container.started_at is not None:
@@ -189,8 +187,8 @@ def _last_ended(containers: Iterable[SeenContainer], name: str) -> SeenContainer
 
 def _phase(view: PodView, before: str | None) -> str:
     """The order of the rules is kubelet's (getPhase)."""
-    if before in ("Succeeded", "Failed") and not view.want.deleting and _all_ended(view):
-        return before
+    if before and (view.want.deleting or (before in ("Succeeded", "Failed") and _all_ended(view))):
+        return before  # what goes away does not become Pending again
     containers = view.seen.containers if view.seen else ()
     policy = view.want.restart_policy
     for init in view.want.init_containers:
@@ -289,9 +287,9 @@ def _qos_class(pod: Pod) -> str:
         limits = (container.resources.limits if container.resources else None) or {}
         requests = (container.resources.requests if container.resources else None) or {}
         for name in ("cpu", "memory"):
-            anything = anything or name in limits or name in requests
-            if name not in limits or requests.get(name, limits[name]) != limits[name]:
-                guaranteed = False
+            limit, request = limits.get(name, "0"), requests.get(name, limits.get(name, "0"))
+            anything = anything or limit != "0" or request != "0"
+            guaranteed = guaranteed and limit != "0" and request == limit
     return "Guaranteed" if guaranteed and anything else "Burstable" if anything else "BestEffort"
 
 

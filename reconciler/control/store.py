@@ -31,6 +31,7 @@ from reconciler.ports import Clock
 log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 0.2
+_FLUSH_AGAIN_SECONDS = 10.0
 _HISTORY = 10_000
 _EVENTS_KEPT = 2_000
 _EVENT_TTL_SECONDS = 3600.0
@@ -47,8 +48,8 @@ class Store:
         self._node = node
         self._namespace_uuid = uuid.uuid5(uuid.NAMESPACE_OID, instance)
         self._records: dict[str, dict[Ref, Record]] = defaultdict(dict)
-        self._children: dict[Ref, dict[Ref, None]] = defaultdict(dict)
-        self._users: dict[Ref, set[Ref]] = defaultdict(set)  # ConfigMaps and Secrets -> pods
+        self._children: dict[Ref, dict[Ref, None]] = {}
+        self._users: dict[Ref, dict[Ref, None]] = {}  # ConfigMaps and Secrets -> pods
         self._events: dict[tuple[Ref, str, str], EventRecord] = {}
         self._failures: dict[Ref, dict[str, Failure]] = {}
         self._watchers: set[asyncio.Queue[Change | None]] = set()
@@ -79,8 +80,11 @@ class Store:
         return sorted(found, key=lambda r: r.ref)
 
     def events(self) -> Sequence[EventRecord]:
-        """All events that are kept, oldest first."""
-        return sorted(self._events.values(), key=lambda e: (e.last_at, e.resource_version))
+        """All events of the last hour, oldest first."""
+        since = self._clock.now() - _EVENT_TTL_SECONDS
+        return sorted(
+            (e for e in self._events.values() if e.last_at >= since), key=lambda e: (e.last_at, e.resource_version)
+        )
 
     def children(self, owner: Ref) -> Sequence[Record]:
         return [r for ref in self._children.get(owner, ()) if (r := self.get(ref)) is not None]
@@ -124,21 +128,32 @@ class Store:
         self.revision = revision
         if reading.last_good != self.last_good:
             self.last_good = self._dirty_files = reading.last_good
-        if not self.loaded:
-            self.loaded = True
-            self._forget_unclaimed()
+        self.loaded = True
         self._schedule_flush()
         return changed | {user for ref in changed for user in self._users.get(ref, ())}
 
     def set_children(self, owner: Ref, objects: Iterable[Object]) -> set[Ref]:
-        """Make `objects` all that `owner` owns; returns the children that must be looked at."""
+        """Make `objects` all that `owner` owns; returns the children that must be looked at.
+
+        What is not there afterwards, or has another owner, was somebody else's before: it stays theirs.
+        """
         wanted = {ref_of(obj): obj for obj in objects}
-        changed = {ref for ref, obj in wanted.items() if self._put(ref, obj, owner=owner, file="", line=0)}
+        changed = {
+            ref
+            for ref, obj in wanted.items()
+            if not self._is_of_another(ref, owner) and self._put(ref, obj, owner=owner, file="", line=0)
+        }
         for ref in (*self._children.get(owner, ()),):
             record = self.get(ref)
             if ref not in wanted and record is not None and self._retire(record):
                 changed.add(ref)
         return changed
+
+    def forget_unclaimed(self) -> None:
+        """Drop what was remembered of objects that are no longer. All that are, are known when this is called."""
+        self._dirty_objects.update(self._remembered)
+        self._remembered.clear()
+        self._schedule_flush()
 
     def remove(self, ref: Ref) -> None:
         """Drop an object of which nothing is left."""
@@ -149,10 +164,7 @@ class Store:
         self._schedule_flush()
         if record is None:
             return
-        if record.owner is not None:
-            self._children[record.owner].pop(ref, None)
-        for users in self._users.values():
-            users.discard(ref)
+        self._unlink(record)
         self._publish("DELETED", replace(record, resource_version=self._next_version()), record)
 
     # Status and events
@@ -209,14 +221,14 @@ class Store:
 
     def changes_since(self, version: int) -> Sequence[Change]:
         """The changes after `version`. Raises TransientError(reason="Expired") if they are no longer all known."""
-        if version < self._oldest_version:
-            raise TransientError(f"version {version} is too old: list again", reason="Expired")
+        if not self._oldest_version <= version <= self.resource_version:
+            raise TransientError(f"the changes after version {version} are not known: list again", reason="Expired")
         return [change for at, change in self._history if at > version]
 
     async def watch(self, since: int | None = None) -> AsyncGenerator[Change, None]:
         """Every change from now on, or after version `since`, until the store closes.
 
-        A watcher that falls behind by 10,000 changes is ended.
+        A watcher that falls behind by 10,000 changes is ended: it lists again.
         """
         queue: asyncio.Queue[Change | None] = asyncio.Queue()
         missed = self.changes_since(since) if since is not None else []
@@ -224,8 +236,8 @@ class Store:
         try:
             for change in missed:
                 yield change
-            while (change_or_end := await queue.get()) is not None and queue.qsize() < _QUEUE_LIMIT:
-                yield change_or_end
+            while (following := await queue.get()) is not None:
+                yield following
         finally:
             self._watchers.discard(queue)
 
@@ -234,6 +246,8 @@ class Store:
         for queue in self._watchers:
             queue.put_nowait(None)
         self._flush()
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
         self._database.close()
 
     # Inside
@@ -253,15 +267,27 @@ class Store:
                 replace(before, object=obj, owner=owner, file=file, line=line, generation=generation, deleted_at=None),
                 "MODIFIED",
             )
+        if before is not None:
+            self._unlink(before)
         if owner is not None:
-            self._children[owner][ref] = None
+            self._children.setdefault(owner, {})[ref] = None
         if isinstance(obj, Pod):
-            for users in self._users.values():
-                users.discard(ref)
             for used in uses(obj):
-                self._users[used].add(ref)
+                self._users.setdefault(used, {})[ref] = None
             self.clear_failure(ref)
         return True
+
+    def _unlink(self, record: Record) -> None:
+        """Take an object out of what is known of its owner and of what it uses."""
+        if record.owner is not None:
+            _drop(self._children, record.owner, record.ref)
+        if isinstance(record.object, Pod):
+            for used in uses(record.object):
+                _drop(self._users, used, record.ref)
+
+    def _is_of_another(self, ref: Ref, owner: Ref) -> bool:
+        record = self.get(ref)
+        return record is not None and record.deleted_at is None and record.owner != owner
 
     def _new_record(self, ref: Ref, obj: Object, owner: Ref | None, file: str, line: int) -> Record:
         kept = self._remembered.pop(ref, None)
@@ -307,8 +333,11 @@ class Store:
         if len(self._history) == _HISTORY:
             self._oldest_version = self._history[0][0]
         self._history.append((record.resource_version, change))
-        for queue in self._watchers:
-            queue.put_nowait(change)
+        for queue in (*self._watchers,):
+            behind = queue.qsize() >= _QUEUE_LIMIT
+            queue.put_nowait(None if behind else change)
+            if behind:
+                self._watchers.discard(queue)
 
     def _expire_events(self, now: float) -> None:
         """The first entries are the oldest: an event that repeats moves to the end."""
@@ -326,12 +355,6 @@ class Store:
             restored.append(EventRecord(**value))
         for event in sorted(restored, key=lambda e: e.last_at):
             self._events[event.about, event.reason, event.message] = event
-
-    def _forget_unclaimed(self) -> None:
-        """What was remembered and is not declared any more, but for pods: their passes clean up."""
-        for ref in [ref for ref in self._remembered if ref.kind not in ("Pod", "ReplicaSet")]:
-            del self._remembered[ref]
-            self._dirty_objects.add(ref)
 
     def _schedule_flush(self) -> None:
         if self._flush_handle is None:
@@ -352,6 +375,7 @@ class Store:
             )
         except ReconcilerError as e:
             log.error("%s; what runs is not affected", e)
+            self._flush_handle = asyncio.get_running_loop().call_later(_FLUSH_AGAIN_SECONDS, self._flush)
             return
         self._dirty_objects.clear()
         self._dirty_events.clear()
@@ -363,6 +387,14 @@ class Store:
             return None
         fingerprint = _fingerprint(record.object) if record.owner is None else ""
         return Remembered(record.created_at, record.generation, fingerprint, record.status)
+
+
+def _drop(index: dict[Ref, dict[Ref, None]], key: Ref, ref: Ref) -> None:
+    """Remove `ref` from an index, and the key with its last one."""
+    refs = index.get(key, {})
+    refs.pop(ref, None)
+    if not refs:
+        index.pop(key, None)
 
 
 def _event_row(event: EventRecord) -> dict[str, Any]:

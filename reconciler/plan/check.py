@@ -52,6 +52,9 @@ def check(plan: Plan, want: Want | None, seen: SeenPod | None) -> None:
             raise _refused(plan, f"step #{index} touches what is not of this pod")
         if isinstance(action, StopContainer | RemoveContainer) and action.id in healthy:
             raise _refused(plan, f"step #{index} touches a healthy container")
+        if isinstance(action, RemoveContainer | RemoveSandbox):  # nothing may follow but making it anew
+            known.discard(action.id)
+            sandboxes.discard(action.id)
 
 
 def _healthy(want: Want | None, seen: SeenPod | None) -> set[str]:

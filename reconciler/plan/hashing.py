@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
 
@@ -26,10 +26,13 @@ def container_hash(config: ContainerConfig) -> str:
     return _versioned(config)
 
 
-def sandbox_hash(config: SandboxConfig) -> str:
-    """Everything of a sandbox but the content of its Files volumes, which are updated in place."""
+def sandbox_hash(config: SandboxConfig, init_hashes: Sequence[str] = ()) -> str:
+    """Everything of a sandbox but the content of its Files volumes, which are updated in place.
+
+    The hashes of the init containers belong to it: they prepare a sandbox once, and others need another one."""
     bare = tuple(replace(v, files=()) if isinstance(v, Files) else v for v in config.volumes)
-    return _versioned(replace(config, volumes=bare))
+    own = _versioned(replace(config, volumes=bare))
+    return f"v1:{_digest([own, *init_hashes])[:24]}" if init_hashes else own
 
 
 def volume_hash(volume: Files) -> str:

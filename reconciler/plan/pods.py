@@ -117,6 +117,18 @@ def finished(want: Want, seen: SeenPod) -> bool:
     )
 
 
+def as_declared(want: Want, seen: SeenPod) -> bool:
+    """Whether all there is was made from this declaration; not so while an older one goes on,
+    because the new one cannot be made (yet)."""
+    sandbox = seen.sandbox
+    if sandbox is None or sandbox.spec_hash != want.sandbox_hash:
+        return False
+    if any(sandbox.volume_hashes.get(name) != expected for name, expected in want.volume_hashes.items()):
+        return False
+    lasts = ((newest(seen.containers, c.config.name), c) for c in (*want.init_containers, *want.containers))
+    return all(last is None or last.spec_hash == declared.spec_hash for last, declared in lasts)
+
+
 class _PodPlanner:
     def __init__(
         self,
@@ -141,8 +153,9 @@ class _PodPlanner:
         if want is None or want.deleting:
             remembered = self.sandbox.grace_seconds if self.sandbox else _ORPHAN_GRACE_SECONDS
             self._tear_down(Why.UNDECLARED, want.grace_seconds if want else remembered)
-        elif self.seen is not None and finished(want, self.seen) and self._as_declared(want):
-            self._remove_superseded()
+        elif self.seen is not None and finished(want, self.seen) and as_declared(want, self.seen):
+            self._remove_superseded(want)
+            self._remove_undeclared(want)
         elif self.sandbox is not None and not self.sandbox.fault and self.sandbox.spec_hash == want.sandbox_hash:
             self._keep_sandbox(want, self.sandbox)
         elif want.blocked is None:
@@ -160,14 +173,16 @@ class _PodPlanner:
     def _replace_sandbox(self, want: Want) -> None:
         """Also its first making: there is nothing to tear down then."""
         failure = self.failures.get("")
-        if failure is not None and (due := create_due(failure)) > self.now:
+        if failure is not None and (due := create_due(failure, self.now)) > self.now:
             self.draft.wake(due)
             return
-        first = want.init_containers[:1] or want.containers
-        ready = [self._ready_to_make(container) for container in first]
+        every = (*want.init_containers, *want.containers)
+        makeable = [container for container in every if self._can_make(container)]
         broken = self.sandbox is not None and bool(self.sandbox.fault)
-        if self.sandbox is not None and not broken and None in ready:
+        if self.sandbox is not None and not broken and len(makeable) < len(every):
             return  # the old one goes on until the new one can be made
+        first = [c for c in want.init_containers[:1] or want.containers if c in makeable]
+        ready = [self._pull(container) for container in first]
         why = Why.BROKEN if broken else Why.SPEC_CHANGED if self.sandbox else Why.ABSENT
         attempt = self.sandbox.attempt + 1 if self.sandbox else 0
         pulled = sorted(self.pulls.values())
@@ -180,10 +195,9 @@ class _PodPlanner:
         )
         for container, before in zip(first, ready, strict=True):
             last = newest(self.containers, container.config.name) if broken else None
-            if before is not None:
-                attempt = last.attempt + 1 if last else 0
-                level = last.backoff_level if last else 0
-                self._create(container, identity, why, [made, *before], attempt, level)
+            attempt = last.attempt + 1 if last else 0
+            level = last.backoff_level if last else 0
+            self._create(container, identity, why, [made, *before], attempt, level)
 
     def _keep_sandbox(self, want: Want, sandbox: SeenSandbox) -> None:
         updates = {
@@ -191,7 +205,7 @@ class _PodPlanner:
             for name, expected in sorted(want.volume_hashes.items())
             if sandbox.volume_hashes.get(name) != expected
         }
-        self._remove_superseded()
+        self._remove_superseded(want)
         self._remove_undeclared(want)
         due = self._due_containers(want, sandbox)
         for container in due:
@@ -215,13 +229,11 @@ class _PodPlanner:
     def _keep_container(self, want: WantContainer, sandbox: SeenSandbox, after: list[int], *, init: bool) -> None:
         last = newest(self.containers, want.config.name)
         if last is None:
-            self._make(want, sandbox.id, Why.ABSENT, after, 0, 0)
-        elif last.state is State.BROKEN:
-            gone = self.draft.add(RemoveContainer(last.id), Why.BROKEN)
-            self._make(want, sandbox.id, Why.BROKEN, [*after, gone], last.attempt + 1, last.backoff_level)
+            if self._can_make(want):
+                self._create(want, sandbox.id, Why.ABSENT, [*after, *self._pull(want)], 0, 0)
         elif last.spec_hash != want.spec_hash or last.sandbox_id != sandbox.id:
             self._swap(want, last, sandbox, after)
-        elif last.state is State.EXITED:
+        elif last.state in (State.EXITED, State.BROKEN):
             self._restart(want, last, sandbox, after, init=init)
         elif last.state is State.CREATED:
             if not self._backs_off(want):
@@ -235,11 +247,11 @@ class _PodPlanner:
 
     def _swap(self, want: WantContainer, last: SeenContainer, sandbox: SeenSandbox, after: list[int]) -> None:
         """Replace a container whose declaration changed; what runs stays until the new one can be made."""
-        ready = self._ready_to_make(want)
-        if ready is None:
+        if not self._can_make(want):
             return
         assert self.want is not None
-        gone = self._stop_and_remove(last, Why.SPEC_CHANGED, self.want.grace_seconds, [*after, *ready])
+        pulled = self._pull(want)
+        gone = self._stop_and_remove(last, Why.SPEC_CHANGED, self.want.grace_seconds, [*after, *pulled])
         self._create(want, sandbox.id, Why.SPEC_CHANGED, [gone], last.attempt + 1, 0)
 
     def _restart(
@@ -249,20 +261,18 @@ class _PodPlanner:
         policy = self.want.restart_policy
         if init and policy == "Always":
             policy = "OnFailure"
-        if not _restarts(policy, last):
+        broken = last.state is State.BROKEN
+        if not broken and not _restarts(policy, last):
             return
-        due = restart_due(last)
+        due = restart_due(last, self.now)
         if due > self.now:
             self.draft.wake(due)
-            return
-        self._make(want, sandbox.id, Why.EXITED, after, last.attempt + 1, next_level(last))
-
-    def _make(
-        self, want: WantContainer, sandbox_id: str, why: Why, after: list[int], attempt: int, backoff_level: int
-    ) -> None:
-        ready = self._ready_to_make(want)
-        if ready is not None:
-            self._create(want, sandbox_id, why, [*after, *ready], attempt, backoff_level)
+        elif self._can_make(want):
+            before = [*after, *self._pull(want)]
+            if broken:
+                before = [self.draft.add(RemoveContainer(last.id), Why.BROKEN, before)]
+            why = Why.BROKEN if broken else Why.EXITED
+            self._create(want, sandbox.id, why, before, last.attempt + 1, next_level(last, self.now))
 
     def _create(
         self, want: WantContainer, sandbox_id: str, why: Why, after: list[int], attempt: int, backoff_level: int
@@ -275,29 +285,36 @@ class _PodPlanner:
         made = self.draft.add(action, why, after)
         self.draft.add(StartContainer(identity), why, [made])
 
-    def _ready_to_make(self, want: WantContainer) -> list[int] | None:
-        """What must come before a container can be made: a pull, nothing, or (None) not now."""
-        if want.blocked is not None:
-            return None
-        if self._backs_off(want):
-            return None
+    def _can_make(self, want: WantContainer) -> bool:
+        """Whether nothing is in the way of making a container. What only needs time asks to be planned again."""
+        if want.blocked is not None or self._backs_off(want):
+            return False
+        if not self._needs_pull(want):
+            return want.config.image in self.images
+        failure = self.failures.get(want.config.image)
+        if failure is None or (due := pull_due(failure, self.now)) <= self.now:
+            return True
+        self.draft.wake(due)
+        return False
+
+    def _needs_pull(self, want: WantContainer) -> bool:
+        return want.pull_policy == "Always" or (
+            want.pull_policy == "IfNotPresent" and want.config.image not in self.images
+        )
+
+    def _pull(self, want: WantContainer) -> list[int]:
+        """The steps that bring the image: none, or one for all containers that have the same."""
+        if not self._needs_pull(want):
+            return []
         image = want.config.image
-        present = image in self.images
-        if want.pull_policy == "Never" or (present and want.pull_policy == "IfNotPresent"):
-            return [] if present else None
-        if image in self.pulls:
-            return [self.pulls[image]]
-        failure = self.failures.get(image)
-        if failure is not None and (due := pull_due(failure)) > self.now:
-            self.draft.wake(due)
-            return None
-        self.pulls[image] = self.draft.add(PullImage(image), Why.ABSENT)
+        if image not in self.pulls:
+            self.pulls[image] = self.draft.add(PullImage(image), Why.ABSENT)
         return [self.pulls[image]]
 
     def _backs_off(self, want: WantContainer) -> bool:
         """Whether it is too early to try again what failed with this container."""
         failure = self.failures.get(want.config.name)
-        if failure is None or (due := create_due(failure)) <= self.now:
+        if failure is None or (due := create_due(failure, self.now)) <= self.now:
             return False
         self.draft.wake(due)
         return True
@@ -312,29 +329,20 @@ class _PodPlanner:
             before = [self.draft.add(StopContainer(container.id, grace_seconds), why, before)]
         return self.draft.add(RemoveContainer(container.id), why, before)
 
-    def _remove_superseded(self) -> None:
+    def _remove_superseded(self, want: Want) -> None:
         """Keep the newest attempt of each container and the dead one before it, for its log."""
         for container in self.containers:
             last = newest(self.containers, container.name)
-            if last is not None and container.attempt < last.attempt - 1:
-                self.draft.add(RemoveContainer(container.id), Why.SUPERSEDED)
+            if last is None or container.attempt >= last.attempt:
+                continue
+            if container.attempt < last.attempt - 1 or container.state is not State.EXITED:
+                self._stop_and_remove(container, Why.SUPERSEDED, want.grace_seconds)
 
     def _remove_undeclared(self, want: Want) -> None:
         names = {c.config.name for c in (*want.containers, *want.init_containers)}
         for container in self.containers:
             if container.name not in names:
                 self._stop_and_remove(container, Why.UNDECLARED, want.grace_seconds)
-
-    def _as_declared(self, want: Want) -> bool:
-        """Whether a finished pod ran what is declared now; a pod that ended stays ended."""
-        if self.sandbox is None or self.sandbox.spec_hash != want.sandbox_hash:
-            return False
-        declared = {c.config.name: c.spec_hash for c in (*want.containers, *want.init_containers)}
-        for name, spec_hash in declared.items():
-            last = newest(self.containers, name)
-            if last is not None and last.spec_hash != spec_hash:
-                return False
-        return True
 
 
 def _restarts(policy: str, dead: SeenContainer) -> bool:

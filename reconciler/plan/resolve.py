@@ -42,13 +42,14 @@ def resolve(pod: Pod, uid: str, lookup: Lookup, node: Node, *, deleting: bool = 
         blocked = Blocked(e.reason, str(e))
     sandbox = _sandbox(pod, ref, volumes)
     files = {v.name: v for v in volumes if isinstance(v, Files)}
+    inits = tuple(_container(pod, uid, c, files, lookup, node) for c in spec.init_containers or ())
     return Want(
         ref=ref,
         sandbox=sandbox,
-        sandbox_hash=hashing.sandbox_hash(sandbox),
+        sandbox_hash=hashing.sandbox_hash(sandbox, [init.spec_hash for init in inits]),
         volume_hashes={name: hashing.volume_hash(volume) for name, volume in files.items()},
         containers=tuple(_container(pod, uid, c, files, lookup, node) for c in spec.containers),
-        init_containers=tuple(_container(pod, uid, c, files, lookup, node) for c in spec.init_containers or ()),
+        init_containers=inits,
         restart_policy=spec.restart_policy or "Always",
         grace_seconds=_grace_seconds(spec.termination_grace_period_seconds),
         blocked=blocked,

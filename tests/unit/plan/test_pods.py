@@ -110,7 +110,7 @@ CASES = [
     ),
     pytest.param(
         want(), seen(replace(UP, state=State.BROKEN, fault="removed by hand")), 0, {},
-        "[] -> #1 RemoveContainer(id='c0'), Broken\n" + again(2, [1], 1, "Broken"), id="removed by hand",
+        "[] -> #1 RemoveContainer(id='c0'), Broken\n" + again(2, [1], 1, "Broken", 1), id="removed by hand",
     ),
     pytest.param(
         want(), seen(replace(UP, spec_hash="old")), 0, {},
