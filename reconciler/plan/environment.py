@@ -17,7 +17,7 @@ from reconciler.model.sandbox import HOST_IP, POD_IP, POD_IPS
 
 Lookup = Callable[[Ref], Object | None]
 
-_REFERENCE = re.compile(r"\$(?:\$|\(([^()$]*)\))")
+_REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 _SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['(.*)'\]$")
 
 

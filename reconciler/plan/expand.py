@@ -49,7 +49,7 @@ def _replica_set(deployment: Deployment, uid: str) -> ReplicaSet:
 
 
 def _pods(replica_set: ReplicaSet, uid: str) -> tuple[Pod, ...]:
-    template, base = replica_set.spec.template, replica_set.metadata.name
+    template = replica_set.spec.template
     spec = template.spec.as_pod()
     return tuple(
         Pod.model_construct(
@@ -58,14 +58,26 @@ def _pods(replica_set: ReplicaSet, uid: str) -> tuple[Pod, ...]:
             metadata=_metadata(
                 replica_set,
                 uid,
-                generated_name(base, str(ordinal)),
+                name,
                 template.metadata.labels,
                 template.metadata.annotations,
             ),
             spec=spec,
         )
-        for ordinal in range(replica_set.spec.replicas or 0)
+        for name in _names(replica_set.metadata.name or "", replica_set.spec.replicas or 0)
     )
+
+
+def _names(base: str, count: int) -> tuple[str, ...]:
+    """A name for each ordinal. Suffixes are short: of a thousand, two are the same once in thirty times,
+    and the later one then takes its next."""
+    names: dict[str, None] = {}
+    for ordinal in range(count):
+        key = str(ordinal)
+        while (name := generated_name(base, key)) in names:
+            key += "'"
+        names[name] = None
+    return tuple(names)
 
 
 def _metadata(

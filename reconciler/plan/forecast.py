@@ -21,9 +21,10 @@ def forecast(
 
     `objects` is everything that is declared; pods that run and do not follow from it are taken down.
     """
-    everything = dict(objects)
+    everything: dict[Ref, Object] = {}
     for obj in objects.values():
         everything |= {ref_of(made): made for made in _made_by(obj, uid)}
+    everything |= objects  # what is declared keeps its name
     pods = {ref for ref, obj in everything.items() if isinstance(obj, Pod)} | set(observed.pods)
     out = []
     for ref in sorted(pods):
