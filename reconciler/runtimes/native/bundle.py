@@ -156,18 +156,18 @@ def environment(
     for entry in settings.get("Env") or ():
         name, _, value = entry.partition("=")
         found[name] = value
-    known = {
-        POD_IP: made.addresses[0] if made.addresses else "",
-        POD_IPS: ",".join(made.addresses),
-        HOST_IP: made.host_address,
-    }
     for name, value in config.env:
-        if "\0" in value:
-            for mark, address in known.items():
-                value = value.replace(mark, address)
-        found[name] = value
+        found[name] = _located(value, made)
     found.setdefault("HOME", made.user.home or "/")
     return [f"{name}={value}" for name, value in found.items()]
+
+
+def _located(text: str, made: Made) -> str:
+    """`text` with addresses in place of their marks."""
+    if "\0" not in text:
+        return text
+    text = text.replace(POD_IP, made.addresses[0] if made.addresses else "")
+    return text.replace(POD_IPS, ",".join(made.addresses)).replace(HOST_IP, made.host_address)
 
 
 def granted_capabilities(security: Security, available: Sequence[str]) -> tuple[str, ...]:
@@ -231,7 +231,7 @@ def _process(
             "gid": user.gid,
             "additionalGids": sorted({*user.groups, *security.supplemental_groups} - {user.gid}),
         },
-        "args": arguments(config, settings),
+        "args": [_located(argument, made) for argument in arguments(config, settings)],
         "env": environment(config, sandbox.hostname, settings, made, tty=config.tty),
         "cwd": config.working_dir or settings.get("WorkingDir") or "/",
         "capabilities": {"bounding": names, "effective": names, "permitted": names},

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.errors import TerminalError
-from reconciler.model.sandbox import ContainerConfig, SandboxConfig, Volume
+from reconciler.model.sandbox import ContainerConfig, Files, SandboxConfig, Volume
 from reconciler.runtimes.native import bundle, etc, kernel, rootfs, users
 from reconciler.runtimes.native.bundle import BoundMount
 from reconciler.runtimes.native.places import Places
@@ -155,7 +155,8 @@ class Makers:
             source = self.volumes.path(sandbox_id, volume)
             if mount.sub_path:
                 source = self.volumes.part(id, number, source, mount.sub_path)
-            found.append(BoundMount(str(source), mount.path, mount.read_only, mount.propagation))
+            read_only = mount.read_only or isinstance(volume, Files)  # whose content is ours to publish
+            found.append(BoundMount(str(source), mount.path, read_only, mount.propagation))
         return found
 
 
