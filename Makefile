@@ -31,11 +31,14 @@ lint: ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases dashboards tests/bench tests/house tests/conftest.py
 	$(BIN)/lint-imports
 
 test: lint ## lint, then every test (as root)
-	$(PYTEST) -q -n 2 tests/unit tests/property tests/house
-	$(PYTEST) -q --durations=15 tests/contract tests/e2e
+	@status=0; \
+	$(PYTEST) -q -n 2 tests/unit tests/property tests/house || status=1; \
+	$(PYTEST) -q --durations=15 tests/contract tests/e2e || status=1; \
+	exit $$status
 
 unit: ## the tests that need no root
 	@scripts/setup test
