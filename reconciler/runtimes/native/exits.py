@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from reconciler.runtimes.native import kernel
@@ -58,17 +58,18 @@ class Exits:
             if descriptor >= 0:
                 os.close(descriptor)
 
-    def alive(self) -> tuple[set[str], set[str]]:
-        """(ids whose process runs, ids whose monitor was not reported as ended yet), in one system call."""
+    def alive(self, ids: Iterable[str]) -> tuple[set[str], set[str]]:
+        """Of these, (those whose process runs, those whose monitor has not been seen to end), in one system call."""
+        watched = {id: self._watched[id] for id in ids if id in self._watched}
         poller = select.poll()
         owners: dict[int, str] = {}
-        for id, watched in self._watched.items():
-            if watched.process >= 0:
-                poller.register(watched.process, select.POLLIN)
-                owners[watched.process] = id
+        for id, one in watched.items():
+            if one.process >= 0:
+                poller.register(one.process, select.POLLIN)
+                owners[one.process] = id
         for descriptor, _ in poller.poll(0):
             owners.pop(descriptor, None)
-        return set(owners.values()), {id for id, watched in self._watched.items() if watched.monitor >= 0}
+        return set(owners.values()), {id for id, one in watched.items() if one.monitor >= 0}
 
     def descriptor(self, id: str) -> int | None:
         """The pidfd of the container's process, or None when there is none to signal."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
@@ -130,6 +130,9 @@ class Ledger:
         self.containers: dict[str, ContainerRow] = {
             id: _container(row) for id, row in self._db.execute("SELECT id, row FROM containers")
         }
+        self._of_pod: dict[Ref, dict[str, None]] = {}  # ids of its sandboxes and containers
+        for made in (*self.sandboxes.values(), *self.containers.values()):
+            self._of_pod.setdefault(made.pod, {})[made.id] = None
         self._leases = {
             IPv4Address(address): _Lease(*lease)
             for address, *lease in self._db.execute("SELECT * FROM leases ORDER BY released_at")
@@ -148,11 +151,13 @@ class Ledger:
     def put_sandbox(self, row: SandboxRow) -> SandboxRow:
         self._write("INSERT OR REPLACE INTO sandboxes VALUES (?, ?)", row.id, _encode(row))
         self.sandboxes[row.id] = row
+        self._of_pod.setdefault(row.pod, {})[row.id] = None
         return row
 
     def put_container(self, row: ContainerRow) -> ContainerRow:
         self._write("INSERT OR REPLACE INTO containers VALUES (?, ?)", row.id, _encode(row))
         self.containers[row.id] = row
+        self._of_pod.setdefault(row.pod, {})[row.id] = None
         return row
 
     def drop_sandbox(self, id: str, now: float) -> None:
@@ -161,11 +166,31 @@ class Ledger:
             if lease.sandbox_id == id:
                 self._put_lease(address, lease._replace(sandbox_id="", released_at=now))
         self._write("DELETE FROM sandboxes WHERE id = ?", id)
-        self.sandboxes.pop(id, None)
+        self._forget(id, self.sandboxes.pop(id, None))
 
     def drop_container(self, id: str) -> None:
         self._write("DELETE FROM containers WHERE id = ?", id)
-        self.containers.pop(id, None)
+        self._forget(id, self.containers.pop(id, None))
+
+    def pods(self) -> Iterable[Ref]:
+        """Every pod of which there is a row."""
+        return tuple(self._of_pod)
+
+    def of_pod(self, pod: Ref) -> tuple[list[SandboxRow], list[ContainerRow]]:
+        """The rows of one pod, in no order."""
+        ids = self._of_pod.get(pod, {})
+        return (
+            [self.sandboxes[id] for id in ids if id in self.sandboxes],
+            [self.containers[id] for id in ids if id in self.containers],
+        )
+
+    def _forget(self, id: str, row: SandboxRow | ContainerRow | None) -> None:
+        if row is None:
+            return
+        ids = self._of_pod[row.pod]
+        del ids[id]
+        if not ids:
+            del self._of_pod[row.pod]
 
     def lease(self, network: IPv4Network, pod: Ref, sandbox_id: str, now: float) -> IPv4Address:
         """The address of a sandbox: the one it has, else the one its pod had, else a free one.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,27 +81,24 @@ class Observer:
             mounts = frozenset(kernel.mount_points(self._places.run_dir))
             self._listing = _Listing(time.monotonic(), mounts, self._network.observe())
             self._made_at = {id: at for id, at in self._made_at.items() if at > self._listing.at}
-        sandboxes: dict[Ref, SandboxRow] = {}
-        for sandbox in sorted(self._ledger.sandboxes.values(), key=lambda row: (row.attempt, row.created_at)):
-            if ref is None or sandbox.pod == ref:
-                sandboxes[sandbox.pod] = sandbox
-        containers: dict[Ref, list[ContainerRow]] = defaultdict(list)
-        for row in self._ledger.containers.values():
-            if ref is None or row.pod == ref:
-                containers[row.pod].append(row)
-        alive = self._exits.alive()
-        return MappingProxyType(
-            {
-                pod: SeenPod(
-                    pod,
-                    self._sandbox(sandboxes[pod]) if pod in sandboxes else None,
-                    tuple(
-                        self._container(row, *alive)
-                        for row in sorted(containers.get(pod, ()), key=lambda row: (row.name, row.attempt, row.id))
-                    ),
-                )
-                for pod in sorted({*sandboxes, *containers})
-            }
+        rows = {pod: self._ledger.of_pod(pod) for pod in ([ref] if ref is not None else sorted(self._ledger.pods()))}
+        alive = self._exits.alive(row.id for _, containers in rows.values() for row in containers)
+        return MappingProxyType({pod: self._pod(pod, *rows[pod], *alive) for pod in rows if any(rows[pod])})
+
+    def _pod(
+        self,
+        pod: Ref,
+        sandboxes: list[SandboxRow],
+        containers: list[ContainerRow],
+        processes: set[str],
+        monitors: set[str],
+    ) -> SeenPod:
+        newest = max(sandboxes, key=lambda row: (row.attempt, row.created_at), default=None)
+        containers.sort(key=lambda row: (row.name, row.attempt, row.id))
+        return SeenPod(
+            pod,
+            self._sandbox(newest) if newest is not None else None,
+            tuple(self._container(row, processes, monitors) for row in containers),
         )
 
     def host_address(self) -> str:

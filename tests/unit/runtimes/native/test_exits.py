@@ -30,15 +30,15 @@ async def test_an_end_is_reported_once(child: subprocess.Popen[bytes]) -> None:
     ended: list[str] = []
     exits = Exits(ended.append)
     exits.watch("c1", named(child), named(child))
-    assert exits.alive() == ({"c1"}, {"c1"})
+    assert exits.alive(["c1", "c2"]) == ({"c1"}, {"c1"})
     assert not await exits.wait("c1", 0.01)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     # not before it is reported: between the two it would be neither running nor ended
-    assert exits.alive() == (set(), {"c1"})
+    assert exits.alive(["c1", "c2"]) == (set(), {"c1"})
     assert await exits.wait("c1", 5)
     assert ended == ["c1"]
-    assert exits.alive() == (set(), set())
+    assert exits.alive(["c1", "c2"]) == (set(), set())
     exits.close()
     await asyncio.sleep(0)
     assert ended == ["c1"]
@@ -60,7 +60,7 @@ async def test_another_process_with_the_same_id_is_not_ours(child: subprocess.Po
     exits = Exits(lambda id: None)
     impostor = Process(child.pid, named(child).started - 1)
     exits.watch("c1", impostor, named(child))
-    assert exits.alive() == (set(), {"c1"})
+    assert exits.alive(["c1", "c2"]) == (set(), {"c1"})
     assert exits.descriptor("c1") is None
     exits.close()
 
