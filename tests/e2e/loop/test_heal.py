@@ -6,26 +6,8 @@ import os
 import signal
 import subprocess
 import urllib.request
-from pathlib import Path
 
-from tests.e2e.instance import Instance, free_port, pod
-
-
-def cgroup_of(pid: int, controller: str) -> Path:
-    """The directory of a process's cgroup, wherever this host mounts it."""
-    mounts = {}
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields, _, kind = line.partition(" - ")
-        if kind.startswith("cgroup "):
-            for name in kind.split()[-1].split(","):
-                mounts[name] = fields.split()[4]
-        elif kind.startswith("cgroup2 "):
-            mounts[""] = fields.split()[4]
-    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-        _, names, path = line.split(":", 2)
-        if controller in names.split(",") or (not names and controller not in mounts):
-            return Path(mounts[controller if names else ""] + path)
-    raise AssertionError(f"no cgroup of {pid} for {controller}")
+from tests.e2e.instance import Instance, cgroup_of, free_port, pod
 
 
 def test_a_crash_is_restarted_at_once_and_the_second_backs_off(one: Instance) -> None:
