@@ -19,6 +19,7 @@ from reconciler.model.ref import Ref
 
 log = logging.getLogger(__name__)
 
+_LOCKED_SECONDS = 0.5  # how long somebody else may hold it: the loop waits meanwhile
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
     kind TEXT, namespace TEXT, name TEXT, created_at REAL, generation INTEGER,
@@ -66,7 +67,7 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if str(self._path) != ":memory:":  # it holds the content of Secrets: SQLite would make it for all to read
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=_LOCKED_SECONDS)
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")

@@ -29,9 +29,9 @@ from reconciler.plan.steps import (
 )
 
 _KILLING = {
-    Why.SPEC_CHANGED: "definition changed, it will be restarted",
-    Why.SANDBOX_CHANGED: "the pod's definition changed, it will be restarted",
-    Why.BROKEN: "what it stands on is broken, it will be restarted",
+    Why.SPEC_CHANGED: "Container {} definition changed, it will be restarted",
+    Why.SANDBOX_CHANGED: "Stopping container {}: the pod's definition changed, it will be restarted",
+    Why.BROKEN: "Stopping container {}: what it stands on is broken, it will be restarted",
 }
 
 
@@ -75,9 +75,8 @@ def at_begin(step: Step, names: dict[str, str]) -> Narration | None:
         case PullImage(image=image):
             return Narration("Pulling", f'Pulling image "{familiar(image)}"')
         case StopContainer(id=identity):
-            note = _KILLING.get(step.why)
-            name = names.get(identity, identity[:12])
-            return Narration("Killing", f"Container {name} {note}" if note else f"Stopping container {name}")
+            sentence = _KILLING.get(step.why, "Stopping container {}")
+            return Narration("Killing", sentence.format(names.get(identity, identity[:12])))
         case RemoveSandbox() if step.why is Why.BROKEN:
             return Narration("SandboxChanged", "Pod sandbox is broken, it will be killed and re-created.", True)
         case RemoveContainer(id=identity) if step.why is Why.BROKEN:
