@@ -132,9 +132,10 @@ class Daemon:
         """Return when the instance was taken down; raise what ended the loop, should it ever end."""
         ended = asyncio.create_task(self.ended.wait())
         done, _ = await asyncio.wait({ended, self._task}, return_when=asyncio.FIRST_COMPLETED)
-        if self._task in done:
+        if self._task in done and not self._task.cancelled():
             ended.cancel()
             self._task.result()
+        await ended  # cancelled by `down`, which has the last of it still to remove
 
     async def looked(self) -> None:
         """Return once everything was looked at; raise what ended the loop, should it ever end."""
@@ -235,6 +236,7 @@ class Daemon:
                 yield f"removed {ref}"
             left = now
         if refs is None:
+            await self._end_loop()  # a relist would make the network again that is removed now
             await self.runtime.remove_all()
             self.ended.set()
 
