@@ -40,6 +40,7 @@ from reconciler.plan.forecast import forecast
 from reconciler.ports import Source
 from reconciler.runtimes.native.engine import NativeRuntime
 from reconciler.runtimes.native.host import require_host
+from reconciler.runtimes.native.images.exchange import PullResult
 from reconciler.sources.directory import DirectorySource
 from reconciler.telemetry import Telemetry
 
@@ -93,7 +94,9 @@ class Daemon:
             stack.enter_context(_instance_lock(settings.state_dir, settings.run_dir))
             clock = SystemClock()
             self.telemetry = Telemetry()
-            self.runtime = await NativeRuntime.open(settings.state_dir, settings.run_dir, pod_cidr=settings.pod_cidr)
+            self.runtime = await NativeRuntime.open(
+                settings.state_dir, settings.run_dir, pod_cidr=settings.pod_cidr, pulled=self._pulled
+            )
             stack.push_async_callback(self.runtime.aclose)
             self.machine = _machine()
             database = Database(settings.state_dir / "state.db")
@@ -185,6 +188,10 @@ class Daemon:
             down=self._down,
             sync=self.loop.sync,
         )
+
+    def _pulled(self, result: PullResult) -> None:
+        self.telemetry.image_pull_seconds.observe(result.seconds)
+        self.telemetry.image_pull_bytes_total.inc(result.bytes)
 
     def _health(self) -> str:
         return "the control loop has ended" if self._task.done() else ""

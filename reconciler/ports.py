@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reconciler.model.login import Login
 from reconciler.model.observed import Observed
 from reconciler.model.ref import Ref
 from reconciler.plan.steps import Step
@@ -154,6 +155,14 @@ class Image:
     platform: str = "linux/amd64"
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an order has come, of what it has to move."""
+
+    done_bytes: int
+    total_bytes: int
+
+
 class Images(Protocol):
     """The image store."""
 
@@ -164,8 +173,18 @@ class Images(Protocol):
         Yields progress lines; `loaded <reference>` for each image."""
         ...
 
-    def pull(self, reference: str) -> AsyncIterator[str]:
-        """Fetch from a registry through skopeo. Yields progress lines."""
+    def pull(
+        self, reference: str, *, platform: str = "", verify_tls: bool = True, logins: Sequence[Login] = ()
+    ) -> AsyncIterator[str | Progress]:
+        """Fetch from a registry through skopeo, for this machine's platform or another ("linux/arm64"). Logins
+        count before those of docker's config.json. Yields lines and progress."""
+        ...
+
+    def push(
+        self, reference: str, *, verify_tls: bool = True, logins: Sequence[Login] = ()
+    ) -> AsyncIterator[str | Progress]:
+        """Send an image to the registry its name says. Yields lines and progress.
+        Raises: TerminalError(reason="NotFound"), TransientError(reason="ErrImagePush")."""
         ...
 
     def import_root(self, archive: str, reference: str) -> AsyncIterator[str]:

@@ -1,7 +1,8 @@
 """What Kubernetes has no path for: containers, images, problems, and the few orders the daemon takes.
 
 All under /apis/reconciler.io/v1alpha1. Orders that take a while answer line by line (NDJSON):
-{"line": "..."} as it goes, and in the end {"done": true} or {"error": Status}.
+{"line": "..."} and {"progress": {"doneBytes", "totalBytes"}} as it goes, and in the end {"done": true}
+or {"error": Status}.
 
     GET    status              {version, revision, inSync, ready, pruneBlocked, resourceVersion, problems}
     GET    problems            [{file, line, field, message, severity}]
@@ -10,7 +11,8 @@ All under /apis/reconciler.io/v1alpha1. Orders that take a while answer line by 
     DELETE images?reference=R  {lines: [...]}
     POST   images/load         {archive, reference?}
     POST   images/import       {archive, reference}
-    POST   images/pull         {reference}
+    POST   images/pull         {reference, platform?, verifyTls?, auths?}, auths as in docker's config.json
+    POST   images/push         {reference, verifyTls?, auths?}
     POST   images/build        {context, reference, dockerfile?, target?, buildArgs?, noCache?}
     POST   diff                {paths} -> {changes: [...], plan}
     POST   down                {paths, volumes}
@@ -34,6 +36,8 @@ from reconciler.api.containers import container_rows, precise_time
 from reconciler.api.failures import Failure, bad_request, failure_of, internal_error
 from reconciler.api.streams import Streams, json_answer, json_line
 from reconciler.errors import ReconcilerError
+from reconciler.model.login import Login, logins_in
+from reconciler.ports import Progress
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +59,7 @@ class Own:
             web.post(f"{OWN}/images/load", self._load),
             web.post(f"{OWN}/images/import", self._import),
             web.post(f"{OWN}/images/pull", self._pull),
+            web.post(f"{OWN}/images/push", self._push),
             web.post(f"{OWN}/images/build", self._build),
             web.post(f"{OWN}/diff", self._diff),
             web.post(f"{OWN}/down", self._down),
@@ -118,7 +123,20 @@ class Own:
 
     async def _pull(self, request: web.Request) -> web.StreamResponse:
         order = await Order.read(request)
-        return await self._progress(request, self._backend.images.pull(order.text("reference")))
+        lines = self._backend.images.pull(
+            order.text("reference"),
+            platform=order.text("platform", ""),
+            verify_tls=order.flag("verifyTls", default=True),
+            logins=order.logins("auths"),
+        )
+        return await self._progress(request, lines)
+
+    async def _push(self, request: web.Request) -> web.StreamResponse:
+        order = await Order.read(request)
+        lines = self._backend.images.push(
+            order.text("reference"), verify_tls=order.flag("verifyTls", default=True), logins=order.logins("auths")
+        )
+        return await self._progress(request, lines)
 
     async def _build(self, request: web.Request) -> web.StreamResponse:
         order = await Order.read(request)
@@ -144,14 +162,18 @@ class Own:
         await self._backend.sync()
         return json_answer({"revision": self._backend.store.revision})
 
-    async def _progress(self, request: web.Request, lines: AsyncIterator[str]) -> web.StreamResponse:
+    async def _progress(self, request: web.Request, lines: AsyncIterator[str | Progress]) -> web.StreamResponse:
         return await self._streams.send(request, ORDER_TYPE, _progress_lines(lines))
 
 
-async def _progress_lines(lines: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
+async def _progress_lines(lines: AsyncIterator[str | Progress]) -> AsyncGenerator[bytes, None]:
     try:
         async for line in lines:
-            yield json_line({"line": line})
+            match line:
+                case Progress(done_bytes=done, total_bytes=total):
+                    yield json_line({"progress": {"doneBytes": done, "totalBytes": total}})
+                case _:
+                    yield json_line({"line": line})
     except ReconcilerError as error:
         yield json_line({"error": failure_of(error).to_json()})
     except Exception:
@@ -198,9 +220,9 @@ class Order:
             raise self._fault(name, "a list of paths")
         return [self._absolute(name, value) for value in values]
 
-    def flag(self, name: str) -> bool:
-        """A boolean; false when it is absent."""
-        value = self.fields.get(name, False)
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """A boolean; `default` when it is absent."""
+        value = self.fields.get(name, default)
         if not isinstance(value, bool):
             raise self._fault(name, "true or false")
         return value
@@ -211,6 +233,13 @@ class Order:
         if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
             raise self._fault(name, "an object of strings")
         return values
+
+    def logins(self, name: str) -> Sequence[Login]:
+        """Logins to registries; none when the field is absent. What is wrong with them is said without them."""
+        try:
+            return logins_in({"auths": self.fields.get(name)})
+        except ValueError as error:
+            raise bad_request(f"{name}: {error}") from None
 
     def _absolute(self, name: str, path: str) -> str:
         if path and (not path.startswith("/") or "\0" in path):

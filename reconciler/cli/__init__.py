@@ -48,6 +48,10 @@ SECTIONS: dict[str, dict[str, Verb]] = {
     "Containers and images, in docker's words": {
         "ps": Verb("ps", "List containers."),
         "images": Verb("images", "List images."),
+        "pull": Verb("pull", "Fetch an image from a registry."),
+        "push": Verb("push", "Send an image to a registry."),
+        "login": Verb("login", "Log in to a registry."),
+        "logout": Verb("logout", "Forget the login to a registry."),
         "build": Verb("build", "Build an image from a Dockerfile."),
         "load": Verb("load", "Take images from an archive."),
         "import": Verb("import_root", "Make an image of a root filesystem tarball."),

@@ -48,7 +48,6 @@ POD_NOT_YET: Mapping[str, str] = {
     "initContainers[].lifecycle.preStop": _HOOK,
     "activeDeadlineSeconds": "is not carried out yet: the pod runs on",
     "hostUsers": "user namespaces are not carried out yet: root in the pod is root of the machine",
-    "imagePullSecrets": "is not carried out yet: images are pulled with the credentials of this machine",
     "readinessGates": "is not carried out yet: the pod is ready when its containers are",
     "schedulingGates": "is not carried out yet: the pod starts at once",
     "resourceClaims": "devices are not carried out yet: the pod gets none",

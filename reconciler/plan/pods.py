@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from reconciler.model.login import Login
 from reconciler.model.observed import SeenContainer, SeenPod, SeenSandbox, State
 from reconciler.model.ref import Ref
 from reconciler.model.sandbox import ContainerConfig, Files, SandboxConfig
@@ -67,6 +68,7 @@ class Want:
     init_containers: tuple[WantContainer, ...] = ()
     restart_policy: str = "Always"  # Always | OnFailure | Never
     grace_seconds: float = 30.0
+    logins: tuple[Login, ...] = field(default=(), repr=False)  # of its imagePullSecrets
     blocked: Blocked | None = None
     deleting: bool = False
     _files: Mapping[str, Files] = field(init=False, repr=False, compare=False)
@@ -308,7 +310,8 @@ class _PodPlanner:
             return []
         image = want.config.image
         if image not in self.pulls:
-            self.pulls[image] = self.draft.add(PullImage(image), Why.ABSENT)
+            assert self.want is not None
+            self.pulls[image] = self.draft.add(PullImage(image, self.want.logins), Why.ABSENT)
         return [self.pulls[image]]
 
     def _backs_off(self, want: WantContainer) -> bool:

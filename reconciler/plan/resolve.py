@@ -7,9 +7,11 @@ sandbox) that needs it, with kubelet's reason, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from reconciler.model.container import Container
-from reconciler.model.kinds import Pod
+from reconciler.model.kinds import Pod, Secret
+from reconciler.model.login import Login, parse_logins
 from reconciler.model.quantity import parse_bytes, parse_millicores
 from reconciler.model.ref import Ref
 from reconciler.model.reference import normalize
@@ -52,18 +54,21 @@ def resolve(pod: Pod, uid: str, lookup: Lookup, node: Node, *, deleting: bool = 
         init_containers=inits,
         restart_policy=spec.restart_policy or "Always",
         grace_seconds=_grace_seconds(spec.termination_grace_period_seconds),
+        logins=_logins(pod, ref.namespace, lookup),
         blocked=blocked,
         deleting=deleting,
     )
 
 
 def uses(pod: Pod) -> frozenset[Ref]:
-    """The ConfigMaps and Secrets whose content becomes part of the pod."""
+    """The ConfigMaps and Secrets whose content becomes part of the pod, or helps to pull its images."""
     return frozenset(_uses(pod))
 
 
 def _uses(pod: Pod) -> Iterator[Ref]:
     spec, namespace = pod.spec, pod.metadata.namespace or "default"
+    for secret in spec.image_pull_secrets:
+        yield Ref("Secret", namespace, secret.name or "")
     for container in (*(spec.init_containers or ()), *spec.containers):
         for source in container.env_from or ():
             if source.config_map_ref is not None:
@@ -85,6 +90,19 @@ def _uses(pod: Pod) -> Iterator[Ref]:
                 yield Ref("ConfigMap", namespace, projection.config_map.name)
             if projection.secret is not None:
                 yield Ref("Secret", namespace, projection.secret.name)
+
+
+def _logins(pod: Pod, namespace: str, lookup: Lookup) -> tuple[Login, ...]:
+    """What its imagePullSecrets hold. One that is not there or cannot be read is passed over, as kubelet does:
+    the image may need none."""
+    found: list[Login] = []
+    for reference in pod.spec.image_pull_secrets:
+        secret = lookup(Ref("Secret", namespace, reference.name or ""))
+        for key in (".dockerconfigjson", ".dockercfg"):
+            content = secret.contents().get(key) if isinstance(secret, Secret) else None
+            with suppress(ValueError):
+                found += parse_logins(content) if content else ()
+    return tuple(found)
 
 
 def _grace_seconds(declared: int | None) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
+from reconciler.model.login import Login
 from reconciler.model.ref import Ref
 from reconciler.model.sandbox import ContainerConfig, Files, SandboxConfig
 
@@ -34,9 +35,11 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PullImage:
-    """Bring `image` (a normalized reference) into the store, asking the registry even if it is there."""
+    """Bring `image` (a normalized reference) into the store, asking the registry even if it is there.
+    `logins` count before those of the machine."""
 
     image: str
+    logins: tuple[Login, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -26,6 +26,7 @@ from reconciler.runtimes.native.actions import Actions
 from reconciler.runtimes.native.border import border
 from reconciler.runtimes.native.cgroups import Cgroups
 from reconciler.runtimes.native.exits import Exits
+from reconciler.runtimes.native.images.exchange import PullResult
 from reconciler.runtimes.native.images.store import ImageStore
 from reconciler.runtimes.native.ledger import HALF, Ledger, Phase
 from reconciler.runtimes.native.makers import Makers
@@ -72,8 +73,16 @@ class NativeRuntime(Runtime, Containers):
         self._rotation: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, state_dir: Path, run_dir: Path, *, pod_cidr: IPv4Network | None = None) -> NativeRuntime:
+    async def open(
+        cls,
+        state_dir: Path,
+        run_dir: Path,
+        *,
+        pod_cidr: IPv4Network | None = None,
+        pulled: Callable[[PullResult], None] = lambda result: None,
+    ) -> NativeRuntime:
         """Take up the engine of a state directory, made when there is none, and put right what a kill left.
+        `pulled` is told of every image that was pulled.
 
         Raises: HostError that says what the machine lacks; ConflictError when the pod network is in use.
         """
@@ -95,7 +104,9 @@ class NativeRuntime(Runtime, Containers):
             program, threads = await machine.choose_runtime(layout, groups, places.run_dir, host, os.environ)
             undo.callback(threads.close)
             images = await ImageStore.open(
-                places.state_dir, in_use=lambda: {row.image_id for row in ledger.containers.values() if row.image_id}
+                places.state_dir,
+                in_use=lambda: {row.image_id for row in ledger.containers.values() if row.image_id},
+                pulled=pulled,
             )
             undo.push_async_callback(images.aclose)
             cidr = await asyncio.to_thread(_pod_cidr, ledger, pod_cidr)
@@ -117,9 +128,10 @@ class NativeRuntime(Runtime, Containers):
         """Carry out one step; see ports.Runtime."""
         actions = self._actions
         match step.action:
-            case steps.PullImage(image=image):
-                result = await self.images.pull_image(image)
-                return f"{image}: {result.bytes} bytes in {result.seconds:.1f} s"
+            case steps.PullImage(image=image, logins=logins):
+                result = await self.images.pull_image(image, logins)
+                fetched = f"{result.bytes} bytes fetched" if result.bytes else "it was up to date"
+                return f"in {result.seconds:.3g}s, {fetched}. Image size: {result.size_bytes} bytes."
             case steps.CreateSandbox() as action:
                 with border("FailedCreatePodSandBox"):
                     return await actions.create_sandbox(action)

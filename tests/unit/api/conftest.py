@@ -24,7 +24,7 @@ from reconciler.manifest.reader import Reading
 from reconciler.model.kinds import KINDS, ref_of
 from reconciler.model.observed import Observed
 from reconciler.model.ref import Ref
-from reconciler.ports import Image, LogLine
+from reconciler.ports import Image, LogLine, Progress
 from reconciler.telemetry import Telemetry
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC).timestamp()
@@ -158,8 +158,13 @@ class FakeImages:
     def load(self, archive: str, *, reference: str = "") -> AsyncIterator[str]:
         return self._lines("load", archive, reference)
 
-    def pull(self, reference: str) -> AsyncIterator[str]:
-        return self._lines("pull", reference)
+    async def pull(self, reference: str, **options: Any) -> AsyncIterator[str | Progress]:
+        yield Progress(1, 2)
+        async for line in self._lines("pull", reference, options):
+            yield line
+
+    def push(self, reference: str, **options: Any) -> AsyncIterator[str]:
+        return self._lines("push", reference, options)
 
     def import_root(self, archive: str, reference: str) -> AsyncIterator[str]:
         return self._lines("import", archive, reference)

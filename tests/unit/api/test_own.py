@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from reconciler.api.client import OWN, ApiError
 from reconciler.errors import ConflictError, ManifestError, TerminalError, TransientError
 from reconciler.manifest.problems import Problem, Severity
+from reconciler.model.login import Login
 from reconciler.model.observed import Observed, SeenContainer, SeenPod, SeenSandbox, State
 from reconciler.model.ref import Ref
 
@@ -82,7 +84,11 @@ async def test_removing_an_image(world: Any) -> None:
         ("images/load", {"archive": "/a.tar"}, ("load", "/a.tar", "")),
         ("images/load", {"archive": "/a.tar", "reference": "x:1"}, ("load", "/a.tar", "x:1")),
         ("images/import", {"archive": "/a.tar", "reference": "x:1"}, ("import", "/a.tar", "x:1")),
-        ("images/pull", {"reference": "x:1"}, ("pull", "x:1")),
+        (
+            "images/push",
+            {"reference": "x:1", "verifyTls": False},
+            ("push", "x:1", {"verify_tls": False, "logins": ()}),
+        ),
         (
             "images/build",
             {"context": "/c", "reference": "x:1", "dockerfile": "", "buildArgs": {"A": "1"}, "noCache": True},
@@ -97,6 +103,25 @@ async def test_removing_an_image(world: Any) -> None:
 async def test_orders_about_images(world: Any, path: str, body: Any, asked: tuple[Any, ...]) -> None:
     assert await order(world, path, body) == [{"line": "one"}, {"line": "two"}, {"done": True}]
     assert world.images.asked == [asked]
+
+
+async def test_a_pull_has_options_and_progress(world: Any) -> None:
+    auths = {"r.example.com": {"auth": b64encode(b"me:secret").decode()}}
+    told = await order(world, "images/pull", {"reference": "x:1", "platform": "linux/arm64", "auths": auths})
+    assert told[0] == {"progress": {"doneBytes": 1, "totalBytes": 2}}
+    assert told[1:] == [{"line": "one"}, {"line": "two"}, {"done": True}]
+    logins = (Login("r.example.com", "me", "secret"),)
+    options = {"platform": "linux/arm64", "verify_tls": True, "logins": logins}
+    assert world.images.asked == [("pull", "x:1", options)]
+    assert "secret" not in repr(logins)
+
+
+async def test_logins_that_make_no_sense_are_not_shown(world: Any) -> None:
+    for auths in ("secret", {"r": {"auth": "secret!"}}):
+        with pytest.raises(ApiError, match="auths") as caught:
+            await order(world, "images/pull", {"reference": "x:1", "auths": auths})
+        assert caught.value.code == 400
+        assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +139,7 @@ async def test_an_order_that_fails_in_the_middle(
     seen: list[Any] = []
 
     def read() -> None:
-        seen.extend(world.client.stream("POST", f"{OWN}/images/pull", {"reference": "x"}))
+        seen.extend(world.client.stream("POST", f"{OWN}/images/push", {"reference": "x"}))
 
     with pytest.raises(ApiError) as caught:
         await asyncio.to_thread(read)
@@ -170,6 +195,7 @@ async def test_problems_of_a_diff_are_the_causes_of_its_refusal(world: Any) -> N
         ("images/load", {"archive": ""}, "archive: expected a string"),
         ("images/load", {"archive": "a.tar"}, "archive: expected an absolute path"),
         ("images/load", {"archive": "/a\0b"}, "archive: expected a string without NUL"),
+        ("images/push", {"reference": "x", "verifyTls": "no"}, "verifyTls: expected true or false"),
         ("images/pull", {"reference": 1}, "reference: expected a string"),
         ("images/build", {"context": "/c", "reference": "x", "dockerfile": "D"}, "dockerfile: expected an absolute"),
         ("images/build", {"context": "/c", "reference": "x", "buildArgs": {"a": 1}}, "buildArgs: expected an object"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
+
+from reconciler.ports import Progress
 
 T = TypeVar("T")
 
@@ -13,9 +15,9 @@ class Flights(Generic[T]):
     """Work under way, by key. It goes on when a caller is cancelled: await it through `asyncio.shield`."""
 
     def __init__(self) -> None:
-        self._tasks: dict[str, asyncio.Task[T]] = {}
+        self._tasks: dict[Hashable, asyncio.Task[T]] = {}
 
-    def join(self, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+    def join(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
         """The task that does `key`: the one under way, else a new one that runs `work`."""
         task = self._tasks.get(key)
         if task is None:
@@ -30,33 +32,43 @@ class Flights(Generic[T]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _landed(self, key: str, task: asyncio.Task[T]) -> None:
+    def _landed(self, key: Hashable, task: asyncio.Task[T]) -> None:
         self._tasks.pop(key, None)
         if not task.cancelled():
             task.exception()  # its callers may all be gone: then nobody else looks at it
 
 
 class Feed:
-    """Lines of one piece of work, for any number of readers that come and go; each sees all of them."""
+    """What one piece of work tells, for any number of readers that come and go: each sees all
+    lines, and how far it has come."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
+        self._progress: Progress | None = None
         self._moved = asyncio.Event()
 
     def say(self, line: str) -> None:
         self._lines.append(line)
-        self._moved.set()
-        self._moved = asyncio.Event()
+        self._wake()
 
-    async def follow(self, task: asyncio.Task[Any]) -> AsyncIterator[str]:
-        """All lines until `task`, which says them, is done. Its outcome is not looked at."""
-        told = 0
+    def measure(self, progress: Progress) -> None:
+        if progress != self._progress:
+            self._progress = progress
+            self._wake()
+
+    async def follow(self, task: asyncio.Task[Any]) -> AsyncIterator[str | Progress]:
+        """All lines, and the progress as it changes, until `task`, which tells them, is done. Its outcome
+        is not looked at."""
+        told, shown = 0, None
         while True:
             moved = self._moved
             for line in self._lines[told:]:
                 told += 1
                 yield line
-            if told < len(self._lines):
+            if self._progress is not None and self._progress != shown:
+                shown = self._progress
+                yield shown
+            if told < len(self._lines) or self._progress != shown:
                 continue
             if task.done():
                 return
@@ -65,3 +77,7 @@ class Feed:
                 await asyncio.wait({waiter, task}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 waiter.cancel()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()

@@ -35,9 +35,11 @@ class Program:
         pass_fds: Sequence[int] = (),
         stall_seconds: float = 120.0,
         progress: Callable[[], object] = lambda: None,
+        stdout: int | None = None,
     ) -> None:
         """`namespaces` are those it gets of its own ("mount", "pid", ...): what it mounts or starts in them
-        ends with it. `progress()` returns something that changes while the program works silently."""
+        ends with it. `progress()` returns something that changes while the program works silently.
+        With a descriptor as `stdout` that output goes there whole, and the lines are those of stderr."""
         self.tail: deque[str] = deque(maxlen=40)
         self._argv, self._env, self._pass_fds = tuple(argv), env, tuple(pass_fds)
         self._wrapper = ["setpriv", "--pdeathsig", "KILL", "--"]
@@ -45,6 +47,7 @@ class Program:
             pid = ("--fork", "--kill-child", "--mount-proc") if "pid" in namespaces else ()
             self._wrapper += ["unshare", *(f"--{kind}" for kind in namespaces), *pid, "--"]
         self._stall_seconds, self._progress = stall_seconds, progress
+        self._stdout = stdout
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Program:
@@ -54,8 +57,8 @@ class Program:
         self._process = await asyncio.create_subprocess_exec(
             *(*self._wrapper, *self._argv),
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=asyncio.subprocess.PIPE if self._stdout is None else self._stdout,
+            stderr=asyncio.subprocess.STDOUT if self._stdout is None else asyncio.subprocess.PIPE,
             env={**os.environ, **(self._env or {})},
             pass_fds=self._pass_fds,
             start_new_session=True,
@@ -72,11 +75,21 @@ class Program:
         if process:
             await process.wait()
 
+    def written_bytes(self) -> int:
+        """What it has written so far, to files and to sockets; 0 when it has ended."""
+        assert self._process
+        try:
+            with open(f"/proc/{self._process.pid}/io") as counters:
+                return int(dict(line.split(": ") for line in counters)["wchar"])
+        except (OSError, KeyError):
+            return 0
+
     async def lines(self) -> AsyncIterator[str]:
         """What it prints on both outputs, until it ends. Raises: Stalled."""
-        assert self._process and self._process.stdout
+        output = self._process and (self._process.stdout or self._process.stderr)
+        assert output
         pending = b""
-        async for chunk in self._chunks(self._process.stdout):
+        async for chunk in self._chunks(output):
             *done, pending = (pending + chunk).replace(b"\r", b"\n").split(b"\n")
             if len(pending) > _MAX_LINE_BYTES:
                 done, pending = [*done, pending], b""

@@ -22,6 +22,7 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 REF_NAME = "org.opencontainers.image.ref.name"
+ORIGIN = "io.reconciler.image.origin"  # the digest that the name stood for in its registry; ours may differ
 
 _INDEX_TYPES = {OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"}
 _MANIFEST_TYPES = {OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"}
@@ -85,6 +86,11 @@ class Config:
     platform: str
 
 
+def is_index(content: bytes) -> bool:
+    """Whether a manifest is one of several platforms; its media type may be left out. Raises: InvalidImage."""
+    return "manifests" in _mapping(content, "manifest")
+
+
 def parse_index(content: bytes) -> tuple[Descriptor, ...]:
     """The entries of an `index.json` or of an image index. Raises: InvalidImage."""
     manifests = _mapping(content, "index").get("manifests")
@@ -125,13 +131,33 @@ def parse_config(content: bytes) -> Config:
     return Config(value, diff_ids, _epoch(value.get("created")), platform)
 
 
-def choose_platform(entries: Sequence[Descriptor], architecture: str) -> Descriptor:
-    """The entry of an image index for Linux on `architecture` (Go's name of it). Raises: InvalidImage."""
+def parse_platform(text: str) -> tuple[str, str, str]:
+    """Read "os/architecture[/variant]", or an architecture alone (of Linux), in Go's names. Raises: ValueError."""
+    parts = text.lower().split("/")
+    if len(parts) == 1:
+        parts = ["linux", *parts]
+    if len(parts) > 3 or not all(re.fullmatch(r"[a-z0-9_.-]+", part) for part in parts):
+        raise ValueError(f"{text[:60]!r} is not a platform: expected one such as linux/amd64 or linux/arm/v7")
+    os, architecture, variant = (*parts, "")[:3]
+    return os, {"x86_64": "amd64", "aarch64": "arm64"}.get(architecture, architecture), variant
+
+
+def choose_platform(
+    entries: Sequence[Descriptor], architecture: str, *, os: str = "linux", variant: str = ""
+) -> Descriptor:
+    """The entry of an image index for a platform (in Go's names); without a variant the first will do.
+    Raises: InvalidImage."""
     for entry in entries:
-        if entry.platform.get("os") == "linux" and entry.platform.get("architecture") == architecture:
+        if (
+            entry.platform.get("os") == os
+            and entry.platform.get("architecture") == architecture
+            and variant in ("", entry.platform.get("variant"))
+        ):
             return entry
-    offered = sorted({"/".join(filter(None, map(e.platform.get, ("os", "architecture", "variant")))) for e in entries})
-    raise InvalidImage(f"the image has no linux/{architecture}, only {', '.join(offered) or 'nothing'}")
+    known = ({**entry.platform} for entry in entries if entry.platform.get("os") != "unknown")
+    offered = sorted({"/".join(filter(None, map(p.get, ("os", "architecture", "variant")))) for p in known})
+    wanted = "/".join(filter(None, (os, architecture, variant)))
+    raise InvalidImage(f"the image has no {wanted}, only {', '.join(filter(None, offered)) or 'nothing'}")
 
 
 def chain_ids(diff_ids: Iterable[str]) -> tuple[str, ...]:

@@ -11,24 +11,25 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from reconciler.errors import TerminalError, TransientError
+from reconciler.model.login import Login
 from reconciler.model.reference import familiar, normalize
-from reconciler.ports import Image, Images
+from reconciler.ports import Image, Images, Progress
 from reconciler.runtimes.native.images import names, transport
 from reconciler.runtimes.native.images.archives import open_archive
 from reconciler.runtimes.native.images.build import Builder, Order
 from reconciler.runtimes.native.images.catalog import ARCHITECTURE, Catalog, Known, Listed
 from reconciler.runtimes.native.images.dockerfile import images_needed, parse_dockerfile
-from reconciler.runtimes.native.images.flight import Feed, Flights
+from reconciler.runtimes.native.images.exchange import Exchange, Place, PullResult
 from reconciler.runtimes.native.images.layout import Layout, disk_errors
 from reconciler.runtimes.native.images.packroot import pack_root
-from reconciler.runtimes.native.images.spec import REF_NAME, DamagedBlob, parse_index
+from reconciler.runtimes.native.images.spec import ORIGIN, REF_NAME, DamagedBlob, parse_index
 from reconciler.runtimes.native.images.staging import Staging, remove_abandoned
 from reconciler.runtimes.native.images.unpack import LayerStore
 
@@ -44,32 +45,37 @@ class Resolved:
     layers: tuple[Path, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PullResult:
-    """What a pull took. `bytes` are those of layers that were fetched: 0 when all were there."""
-
-    seconds: float
-    bytes: int
-
-
 class ImageStore(Images):
     """The images of one instance. Use from one event loop; other processes may use the same directory."""
 
-    def __init__(self, state_dir: Path, *, in_use: Callable[[], Set[str]] = frozenset) -> None:
-        """`in_use()` gives the ids of images that containers stand on: nothing of them is ever deleted."""
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        in_use: Callable[[], Set[str]] = frozenset,
+        pulled: Callable[[PullResult], None] = lambda result: None,
+    ) -> None:
+        """`in_use()` gives the ids of images that containers stand on: nothing of them is ever deleted.
+        `pulled` is told of every pull that went well."""
         self.layout = Layout(state_dir / "images")
         self.layers = LayerStore(state_dir / "layers")
         self._in_use = in_use
         self.catalog = Catalog(self.layout)
-        self._pulls: Flights[PullResult] = Flights()
-        self._feeds: dict[str, Feed] = {}
+        place = Place(self.layout, self.catalog, self._content, self._staging, self._take, self._unpack, self._sweep)
+        self._exchange = Exchange(place, pulled)
         self._sweep_due = False
         self._builder = Builder(state_dir / "build")
 
     @classmethod
-    async def open(cls, state_dir: Path, *, in_use: Callable[[], Set[str]] = frozenset) -> ImageStore:
+    async def open(
+        cls,
+        state_dir: Path,
+        *,
+        in_use: Callable[[], Set[str]] = frozenset,
+        pulled: Callable[[PullResult], None] = lambda result: None,
+    ) -> ImageStore:
         """Open the store, made when it is not there, and remove what killed processes left half done."""
-        store = cls(state_dir, in_use=in_use)
+        store = cls(state_dir, in_use=in_use, pulled=pulled)
         with disk_errors(store.layout.path):
             await asyncio.to_thread(store.layout.ensure)
             await asyncio.to_thread(remove_abandoned, store.layout.staging)
@@ -79,7 +85,7 @@ class ImageStore(Images):
 
     async def aclose(self) -> None:
         """Stop what is under way; nothing of it stays but whole blobs."""
-        await self._pulls.aclose()
+        await self._exchange.aclose()
         await self.layers.aclose()
 
     def references(self) -> Mapping[str, str]:
@@ -110,22 +116,35 @@ class ImageStore(Images):
                     raise
         return Resolved(known.id, known.digest, known.config.value, paths)
 
-    async def pull_image(self, reference: str) -> PullResult:
-        """Fetch a reference from its registry and unpack it, even if there is one of that name.
-        Callers that want the same one at the same time share one pull.
+    async def pull_image(self, reference: str, logins: Sequence[Login] = ()) -> PullResult:
+        """Fetch a reference from its registry and unpack it, even if there is one of that name. `logins` count
+        before those of this machine. Callers that want the same one at the same time share one pull.
 
         Raises: TerminalError(reason="InvalidImageName"), TransientError(reason="ErrImagePull" or "NoSpace"), HostError.
         """
-        return await asyncio.shield(self._join_pull(_checked_name(reference)))
+        return await self._exchange.pull_image(_checked_name(reference), logins)
 
-    async def pull(self, reference: str) -> AsyncIterator[str]:
-        """See `Images.pull`; raises what `pull_image` does."""
-        name = _checked_name(reference)
-        task = self._join_pull(name)
-        async for line in self._feeds[name].follow(task):
-            yield line
-        result = await asyncio.shield(task)
-        yield f"pulled {familiar(name)} in {result.seconds:.1f} s, {result.bytes} bytes"
+    async def pull(
+        self, reference: str, *, platform: str = "", verify_tls: bool = True, logins: Sequence[Login] = ()
+    ) -> AsyncIterator[str | Progress]:
+        """See `Images.pull`; raises what `pull_image` does, and TerminalError(reason="InvalidPlatform")."""
+        pulling = self._exchange.pull(_checked_name(reference), platform, verify_tls, logins)
+        async with contextlib.aclosing(pulling) as told:
+            async for said in told:
+                yield said
+
+    async def push(
+        self, reference: str, *, verify_tls: bool = True, logins: Sequence[Login] = ()
+    ) -> AsyncIterator[str | Progress]:
+        """See `Images.push`.
+
+        Raises: TerminalError(reason="NotFound" or "InvalidImageName"), TransientError(reason="ErrImagePush"),
+        HostError.
+        """
+        pushing = self._exchange.push(_checked_name(reference), verify_tls, logins)
+        async with contextlib.aclosing(pushing) as told:
+            async for said in told:
+                yield said
 
     async def load(self, archive: str, *, reference: str = "") -> AsyncIterator[str]:
         """See `Images.load`. `reference` names the image of an archive that has one.
@@ -220,43 +239,25 @@ class ImageStore(Images):
             await self._sweep()
         return done
 
-    def _join_pull(self, name: str) -> asyncio.Task[PullResult]:
-        def start() -> Coroutine[Any, Any, PullResult]:
-            self._feeds[name] = Feed()
-            return self._pull(name, self._feeds[name])
-
-        return self._pulls.join(name, start)
-
-    async def _pull(self, name: str, feed: Feed) -> PullResult:
-        started, started_ns = time.monotonic(), time.time_ns()
-        async with self._content(), self._staging() as staging:
-            async for line in transport.copy_from_registry(name, self.layout.blobs, staging):
-                feed.say(line)
-            known = await self._take(staging, (name,))
-        fetched = await asyncio.to_thread(self._bytes_since, known, started_ns)
-        return PullResult(time.monotonic() - started, fetched)
-
-    async def _take(self, staging: Staging, given: Iterable[str]) -> Known:
-        """Give the image in a staging directory its names, once it is unpacked: what has a name can run."""
+    async def _take(self, staging: Staging, given: Iterable[str], *, origin: str = "") -> Known:
+        """Give the image in a staging directory its names, once it is unpacked: what has a name can run.
+        `origin` is its digest in the registry it comes from."""
         (entry,) = parse_index((staging.path / "index.json").read_bytes())
+        if origin:
+            entry = replace(entry, annotations={**entry.annotations, ORIGIN: origin})
         known = self.catalog.read(entry)
-        await self.layers.ensure_layers(known.layers(self.layout))
+        await self._unpack(known)
         await asyncio.to_thread(self.layout.update, partial(names.give_names, image=entry, names=tuple(given)))
         self.catalog.mark_whole(known)
         return known
 
+    async def _unpack(self, known: Known) -> tuple[Path, ...]:
+        """Its layers, ready to be mounted. Raises: InvalidImage."""
+        return await self.layers.ensure_layers(known.layers(self.layout))
+
     def _name_in_layout(self, name: str) -> str:
         """The name as index.json spells it."""
         return next(e.annotations[REF_NAME] for e in self.layout.entries() if names.name_of(e) == name)
-
-    def _bytes_since(self, known: Known, since_ns: int) -> int:
-        """Sizes of the layers that appeared after `since_ns`."""
-        total = 0
-        for blob in known.manifest.layers:
-            with contextlib.suppress(FileNotFoundError):
-                seen = self.layout.blob_path(blob.digest).stat()
-                total += seen.st_size if seen.st_ctime_ns >= since_ns else 0
-        return total
 
     @contextlib.asynccontextmanager
     async def _content(self) -> AsyncIterator[None]:
