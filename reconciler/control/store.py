@@ -118,8 +118,11 @@ class Store:
             if ref not in wanted:
                 wanted[ref] = (_implied_namespace(namespace), "", 0)
         for ref, (obj, file, line) in wanted.items():
+            before = self.get(ref)
             if self._put(ref, obj, owner=None, file=file, line=line):
                 changed.add(ref)
+                if before is not None and before.owner is not None:
+                    changed.add(before.owner)  # it lost one of its own to a manifest
         for records in (*self._records.values(),):
             for record in (*records.values(),):
                 if record.owner is None and record.ref not in wanted and self._retire(record):

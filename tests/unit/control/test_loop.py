@@ -18,10 +18,10 @@ from reconciler.control.queue import WorkQueue
 from reconciler.control.reconcile import Machine, Reconciler
 from reconciler.control.store import Store
 from reconciler.errors import TerminalError, TransientError
-from reconciler.model.observed import SeenContainer, State
+from reconciler.model.observed import Observed, SeenContainer, State
 from reconciler.model.ref import Ref
 from reconciler.plan.environment import Node
-from reconciler.plan.steps import CreateContainer, Step
+from reconciler.plan.steps import CreateContainer, ResumeContainer, StartContainer, Step
 from reconciler.ports import Tree, TreeFile
 from reconciler.runtimes.fake import FakeRuntime
 from reconciler.telemetry import Telemetry
@@ -108,7 +108,7 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world(
-    tmp_path: Path, runtime: FakeRuntime | None = None, folder: Folder | None = None
+    tmp_path: Path, runtime: FakeRuntime | None = None, folder: Folder | None = None, *, hold: bool = False
 ) -> AsyncIterator[World]:
     clock = VirtualClock()
     telemetry = Telemetry()
@@ -119,6 +119,7 @@ async def world(
     store = Store(Database(tmp_path / "state.db"), clock, "test")
     queue = WorkQueue(clock, telemetry)
     reconciler = Reconciler(store, queue, runtime, clock, telemetry, Machine(Node("here", 2000, 1 << 30), "192.0.2.1"))
+    reconciler.hold = hold
     loop = Loop(folder, store, queue, reconciler, runtime, clock, telemetry, resync_seconds=10)
     task = asyncio.create_task(loop.run())
     made = World(store, runtime, loop, folder, telemetry)
@@ -387,3 +388,207 @@ async def test_events_tell_what_happened_and_count_repeats(w: World) -> None:
     counts = {event.reason: event.count for event in w.store.events() if event.about.name == "web"}
     assert counts["Started"] == 2
     assert counts["Created"] == 2
+
+
+def reasons(w: World, name: str) -> dict[str, int]:
+    return {event.reason: event.count for event in w.store.events() if event.about.name == name}
+
+
+@scenario
+async def test_a_step_that_never_helps_is_tried_with_back_off(w: World) -> None:
+    await w.put(web_yaml=pod("web"))
+    execute, tries = w.runtime.execute, []
+
+    async def in_vain(step: Step) -> str:
+        if isinstance(step.action, ResumeContainer):
+            tries.append(asyncio.get_running_loop().time())
+            return ""
+        return await execute(step)
+
+    w.runtime.execute = in_vain  # type: ignore[method-assign]
+    w.runtime.change(w.main().id, state=State.PAUSED)
+    await asyncio.sleep(600)
+    assert 10 < len(tries) < 80
+    assert not w.loop.in_sync
+
+
+@scenario
+async def test_a_pull_is_not_repeated_for_a_pod_that_cannot_be_replaced(w: World) -> None:
+    text = pod("web", hostname="one").replace("image: 'web:1'", "image: 'web:1', imagePullPolicy: Always")
+    w.runtime.registry[IMAGE] = "sha256:1"
+    await w.put(web_yaml=text)
+    done = len(w.runtime.done)
+    second = "image: 'web:1', imagePullPolicy: Always}, {name: side, image: 'nosuch:1'}"
+    await w.put(
+        web_yaml=text.replace("hostname: one", "hostname: two").replace(
+            "image: 'web:1', imagePullPolicy: Always}", second
+        )
+    )
+    await asyncio.sleep(600)
+    assert w.main().state is State.RUNNING
+    assert len(w.runtime.done) - done < 20
+
+
+@scenario
+async def test_it_is_not_in_sync_while_an_older_one_goes_on(w: World) -> None:
+    await w.put(web_yaml=pod("web"))
+    first = w.main().id
+    await w.put(web_yaml=pod("web", "nosuch:1"))
+    assert (w.main().id, w.main().state) == (first, State.RUNNING)
+    assert not w.loop.in_sync
+    assert not w.loop.settled
+    record = w.store.get(Ref("Pod", "default", "web"))
+    assert record is not None
+    assert (record.generation, record.status["observedGeneration"]) == (2, 1)
+    assert record.status["containerStatuses"][0]["image"] == "web:1"
+    w.runtime.registry["docker.io/library/nosuch:1"] = "sha256:9"
+    await asyncio.sleep(11)
+    assert w.main().id != first
+    assert w.loop.in_sync
+
+
+@scenario
+async def test_a_start_that_fails_each_time_backs_off_though_it_can_be_made(w: World) -> None:
+    tries: list[float] = []
+
+    def fail(step: Step) -> TerminalError | None:
+        if isinstance(step.action, StartContainer):
+            tries.append(asyncio.get_running_loop().time())
+            w.runtime.change(step.action.id, state=State.BROKEN, fault="half made")
+            return TerminalError("no", reason="RunContainerError")
+        return None
+
+    w.runtime.fail = fail
+    await w.put(web_yaml=pod("web"))
+    await asyncio.sleep(1200)
+    assert len(tries) < 15
+    assert w.state()["waiting"]["reason"] == "RunContainerError"
+
+
+@scenario
+async def test_years_of_crashes_can_be_borne(w: World) -> None:
+    await w.put(web_yaml=pod("web"))
+    w.runtime.change(w.main().id, backoff_level=5000)
+    w.runtime.exit(w.main().id, 1)
+    await asyncio.sleep(200)
+    assert w.state()["waiting"]["reason"] == "CrashLoopBackOff"
+    await asyncio.sleep(200)
+    assert w.main().state is State.RUNNING
+
+
+@scenario
+async def test_a_file_that_comes_back_while_its_pod_is_stopped(w: World) -> None:
+    await w.put(web_yaml=pod("web"), other_yaml=pod("other"))
+    w.runtime._seconds_per_step = 5
+    await w.put(web_yaml=None)
+    await asyncio.sleep(2)
+    record = w.store.get(Ref("Pod", "default", "web"))
+    assert record is not None and record.deleted_at is not None
+    await w.put(web_yaml=pod("web", hostname="new"))
+    await asyncio.sleep(60)
+    assert w.main().state is State.RUNNING
+    assert w.loop.in_sync
+    assert w.pods() == ["other", "web"]
+
+
+@scenario
+async def test_a_defect_of_the_runtime_does_not_end_the_loop(w: World) -> None:
+    await w.put(web_yaml=pod("web"))
+    observe = w.runtime.observe
+
+    async def broken(ref: Ref | None = None) -> Observed:
+        raise RuntimeError("a defect")
+
+    w.runtime.observe = broken  # type: ignore[method-assign]
+    await w.put(other_yaml=pod("other"))
+    await asyncio.sleep(60)
+    w.runtime.observe = observe  # type: ignore[method-assign]
+    await asyncio.sleep(61)
+    assert w.main("other").state is State.RUNNING
+    assert w.loop.in_sync
+
+
+@scenario
+async def test_a_pod_that_is_declared_under_the_name_of_a_replica_keeps_it(w: World) -> None:
+    await w.put(web_yaml=deployment("web", 2))
+    first, second = w.pods()
+    kept = w.main(second).id
+    await w.put(own_yaml=pod(first, hostname="mine"))
+    assert w.pods() == [first, second]
+    record = w.store.get(Ref("Pod", "default", first))
+    assert record is not None and record.owner is None
+    await asyncio.sleep(60)
+    record = w.store.get(Ref("Pod", "default", first))
+    assert record is not None and record.owner is None
+    assert not w.loop.in_sync
+    (owner,) = w.store.list("ReplicaSet")
+    assert "FailedCreate" in reasons(w, owner.ref.name)
+    await w.put(own_yaml=None)
+    await asyncio.sleep(5)
+    record = w.store.get(Ref("Pod", "default", first))
+    assert record is not None and record.owner == owner.ref
+    assert w.main(second).id == kept
+    assert w.loop.in_sync
+
+
+@scenario
+async def test_a_deployment_that_is_renamed(w: World) -> None:
+    await w.put(web_yaml=deployment("web", 2))
+    await w.put(web_yaml=deployment("other", 2))
+    assert all(name.startswith("other-") for name in w.pods())
+    assert [r.ref.name for r in w.store.list("Deployment")] == ["other"]
+    assert len(w.store.list("ReplicaSet")) == 1
+    assert len(w.runtime.containers()) == 2
+    assert not w.store.children(Ref("Deployment", "default", "web"))
+
+
+@scenario
+async def test_a_config_that_is_taken_away_stops_nothing(w: World) -> None:
+    text = pod("web").replace("image: 'web:1'", "image: 'web:1', envFrom: [{configMapRef: {name: conf}}]")
+    config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\ndata: {A: '1'}\n"
+    await w.put(web_yaml=text, conf_yaml=config)
+    first = w.main().id
+    await w.put(conf_yaml=None)
+    await asyncio.sleep(30)
+    assert (w.main().id, w.main().state) == (first, State.RUNNING)
+    assert not w.loop.in_sync
+    await w.put(conf_yaml=config)
+    assert w.main().id == first
+    assert w.loop.in_sync
+
+
+@scenario
+async def test_drift_is_counted_only_while_something_is_off(w: World) -> None:
+    def drift() -> float | None:
+        return w.telemetry.registry.get_sample_value("reconciler_drift_objects", {"kind": "Pod"})
+
+    await w.put(web_yaml=deployment("web", 3))
+    await asyncio.sleep(11)
+    assert drift() == 0
+    w.runtime.change(w.main(w.pods()[0]).id, state=State.PAUSED)
+    await w.loop.relist()
+    assert drift() == 1
+    await asyncio.sleep(11)
+    assert drift() == 0
+
+
+def test_on_hold_only_what_was_ordered_down_goes(tmp_path: Path) -> None:
+    async def main() -> None:
+        folder = Folder(files={"web.yaml": pod("web"), "one.yaml": pod("one")})
+        async with world(tmp_path, folder=folder) as w:
+            runtime = w.runtime
+            runtime.exit(w.main("one").id, 0)
+            dead = w.main("one").id
+            await w.settle()
+        runtime.change(w.main("one").id, state=State.PAUSED)
+        async with world(tmp_path, runtime, folder, hold=True) as w:
+            await asyncio.sleep(30)
+            assert w.main("one").state is State.PAUSED
+            await w.loop.take_down({Ref("Pod", "default", "web")})
+            await asyncio.sleep(30)
+            assert not await w.loop.pods_going()
+            assert list(runtime.pods()) == [Ref("Pod", "default", "one")]
+            assert w.main("one").state is State.PAUSED
+            assert w.main("one").id != dead
+
+    run(main())
