@@ -6,13 +6,14 @@ loop and the API are written against them and never see an adapter.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from reconciler.model.login import Login
 from reconciler.model.observed import Observed
 from reconciler.model.ref import Ref
+from reconciler.plan.garbage import Disk, StoredImage
 from reconciler.plan.steps import Step
 
 
@@ -163,8 +164,32 @@ class Progress:
     total_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class ImageDetail:
+    """All there is to know of one image. `config` is the OCI image config; `layer_bytes` are the sizes of its
+    layers on disk, unpacked, bottom first."""
+
+    image: Image
+    config: Mapping[str, Any]
+    layer_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDisk:
+    """What the store takes of its filesystem."""
+
+    blobs_bytes: int
+    layers_bytes: int
+    filesystem: Disk
+
+
 class Images(Protocol):
-    """The image store."""
+    """The image store.
+
+    An `image` that is asked for is a name (short or full, `latest` when it has no tag), a name with a digest, an id,
+    or the beginning of an id that only one image has: TerminalError(reason="NotFound" or "InvalidImageName"),
+    ConflictError(reason="AmbiguousId").
+    """
 
     async def list(self) -> Sequence[Image]: ...
 
@@ -205,6 +230,47 @@ class Images(Protocol):
         Raises: TerminalError(reason="BuildFailed")."""
         ...
 
-    async def remove(self, reference: str) -> Sequence[str]:
-        """Untag, and delete what no reference and no container needs. Returns lines of what was done."""
+    async def tag(self, image: str, reference: str) -> None:
+        """Give an image another name; one that had that name loses it."""
+        ...
+
+    async def remove(self, image: str, *, force: bool = False) -> Sequence[str]:
+        """Untag a name, and delete the image with its last one. Returns lines of what was done.
+
+        Raises: ConflictError(reason="ImageInUse") for the last name of what a container uses; with `force` that
+        is untagged and kept. ConflictError(reason="SeveralNames") for an id of an image with several names;
+        with `force` all of them go.
+        """
+        ...
+
+    async def inspect(self, image: str) -> ImageDetail: ...
+
+    def save(self, images: Sequence[str], archive: str, *, form: str = "docker") -> AsyncIterator[str]:
+        """Write images into a new file: a docker-archive, or (`form` "oci") an oci-archive. The file appears
+        when it is whole. Yields progress lines. Raises: TerminalError(reason="SaveFailed")."""
+        ...
+
+    async def stored(self) -> Sequence[StoredImage]:
+        """What each image is made of, for deciding what goes."""
+        ...
+
+    async def in_use(self) -> Set[str]:
+        """The ids of images that containers stand on."""
+        ...
+
+    async def delete(self, ids: Sequence[str]) -> Sequence[str]:
+        """Delete images with all their names, but for those that a container uses. Returns: the ids of those that
+        are gone. Idempotent."""
+        ...
+
+    async def disk(self) -> ImageDisk:
+        """What the images take. Walks what it has not seen before."""
+        ...
+
+    async def build_cache_bytes(self) -> int:
+        """What builds have kept to be faster the next time. Walks all of it."""
+        ...
+
+    async def clear_build_cache(self) -> None:
+        """Forget it. Raises: ConflictError(reason="BuildRunning")."""
         ...

@@ -105,7 +105,11 @@ class NativeRuntime(Runtime, Containers):
             undo.callback(threads.close)
             images = await ImageStore.open(
                 places.state_dir,
-                in_use=lambda: {row.image_id for row in ledger.containers.values() if row.image_id},
+                in_use=lambda: {
+                    row.image_id: f"container {row.name} of pod {row.pod.namespace}/{row.pod.name}"
+                    for row in ledger.containers.values()
+                    if row.image_id
+                },
                 pulled=pulled,
             )
             undo.push_async_callback(images.aclose)

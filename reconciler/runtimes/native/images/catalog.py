@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from reconciler.errors import ConflictError, TerminalError
+from reconciler.model.reference import normalize
 from reconciler.runtimes.native.images import names
 from reconciler.runtimes.native.images.layout import Layout, Stamp
 from reconciler.runtimes.native.images.spec import (
@@ -27,6 +30,7 @@ from reconciler.runtimes.native.images.spec import (
 from reconciler.runtimes.native.images.unpack import Layer
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+_HEX = re.compile(r"[0-9a-f]{1,64}")
 ARCHITECTURE = _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
@@ -116,6 +120,46 @@ class Catalog:
             if names.has_digest(entry, reference):
                 return self.read(entry)
         return None
+
+    def look_up(self, asked: str) -> tuple[Listed, str]:
+        """The image that a person means, and which of its names that was ("" for an id).
+
+        Raises: TerminalError(reason="NotFound" or "InvalidImageName"), ConflictError(reason="AmbiguousId").
+        """
+        images = self.images()
+        prefix = asked.removeprefix("sha256:")
+        wrong = None
+        try:
+            name = normalize(asked)
+        except ValueError as error:
+            wrong = error
+        else:
+            for image in images:
+                if name in image.names:
+                    return image, name
+            for entry in self._layout.entries():
+                if names.has_digest(entry, name):
+                    id, known_as = self.read(entry).id, names.name_of(entry)
+                    return next(image for image in images if image.known.id == id), known_as
+        if _HEX.fullmatch(prefix):
+            fits = [image for image in images if image.known.id.startswith(f"sha256:{prefix}")]
+            if len(fits) == 1:
+                return fits[0], ""
+            if fits:
+                ids = ", ".join(names.short(image.known.id) for image in fits)
+                raise ConflictError(f"{asked!r} is the beginning of several ids: {ids}", reason="AmbiguousId")
+        elif wrong:
+            raise TerminalError(str(wrong), reason="InvalidImageName")
+        raise TerminalError(f"image {asked!r} is not in the store", reason="NotFound")
+
+    def entries_of(self, ids: Set[str]) -> list[Descriptor]:
+        """The entries of the index that lead to one of these images."""
+        found = []
+        for entry in self._layout.entries():
+            with contextlib.suppress(InvalidImage):
+                if self.read(entry).id in ids:
+                    found.append(entry)
+        return found
 
     def read(self, entry: Descriptor) -> Known:
         """What an entry of the index means. Raises: InvalidImage."""

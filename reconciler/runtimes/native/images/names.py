@@ -6,10 +6,11 @@ for each of its names; one that lost its last name keeps an entry without any (d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, replace
 
-from reconciler.model.reference import normalize
+from reconciler.errors import ConflictError
+from reconciler.model.reference import familiar, normalize
 from reconciler.runtimes.native.images.spec import REF_NAME, Descriptor
 
 Entries = Sequence[Descriptor]
@@ -46,12 +47,54 @@ def give_names(entries: Entries, image: Descriptor, names: Iterable[str]) -> lis
     return _without_idle([*kept, *(named or [bare])])
 
 
-def take_name(entries: Entries, name: str, *, keep: bool) -> list[Descriptor]:
-    """No image has `name` any more. One that had no other dangles when `keep`, and is off the list otherwise."""
-    kept = [entry for entry in entries if name_of(entry) != name]
+def take_names(entries: Entries, names: Iterable[str], *, keep: bool) -> list[Descriptor]:
+    """No image has any of `names`. One that had no other dangles when `keep`, and is off the list otherwise."""
+    taken = set(names)
+    kept = [entry for entry in entries if name_of(entry) not in taken]
     if keep:
-        kept += [_unnamed(entry) for entry in entries if name_of(entry) == name]
+        kept += [_unnamed(entry) for entry in entries if name_of(entry) in taken]
     return _without_idle(kept)
+
+
+def take_images(entries: Entries, digests: Set[str]) -> list[Descriptor]:
+    """None of the images with these digests is listed any more."""
+    return [entry for entry in entries if entry.digest not in digests]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What `rmi` does: the names that go, and whether the image goes with them."""
+
+    names: tuple[str, ...]
+    delete: bool
+
+
+def plan_removal(image_id: str, names: Sequence[str], asked: str, user: str, *, force: bool) -> Removal:
+    """What becomes of an image with `names` when `asked` (one of them, or "" for the image itself) is to go.
+    `user` says which container uses it, "" for none.
+
+    Raises: ConflictError(reason="ImageInUse" or "SeveralNames").
+    Source: moby daemon/images/image_delete.go.
+    """
+    if asked and len(names) > 1:
+        return Removal((asked,), delete=False)
+    if not asked and len(names) > 1 and not force:
+        shown = ", ".join(familiar(name) for name in sorted(names))
+        raise ConflictError(
+            f"image {short(image_id)} has several names ({shown}): remove them one by one, or all of them with --force",
+            reason="SeveralNames",
+        )
+    if user and not (force and names):
+        hint = "; --force takes its name away, and keeps it as long as that container stays" if names else ""
+        raise ConflictError(
+            f"image {familiar(asked) if asked else short(image_id)} is in use by {user}{hint}", reason="ImageInUse"
+        )
+    return Removal(tuple(names), delete=not user)
+
+
+def short(image_id: str) -> str:
+    """An id as tables show it."""
+    return image_id.removeprefix("sha256:")[:12]
 
 
 def _unnamed(entry: Descriptor) -> Descriptor:

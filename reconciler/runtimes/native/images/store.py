@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -20,18 +19,21 @@ from typing import Any
 from reconciler.errors import TerminalError, TransientError
 from reconciler.model.login import Login
 from reconciler.model.reference import familiar, normalize
-from reconciler.ports import Image, Images, Progress
+from reconciler.plan.garbage import StoredImage
+from reconciler.ports import Image, ImageDetail, ImageDisk, Images, Progress
 from reconciler.runtimes.native.images import names, transport
 from reconciler.runtimes.native.images.archives import open_archive
 from reconciler.runtimes.native.images.build import Builder, Order
-from reconciler.runtimes.native.images.catalog import ARCHITECTURE, Catalog, Known, Listed
+from reconciler.runtimes.native.images.catalog import ARCHITECTURE, Catalog, Known
 from reconciler.runtimes.native.images.dockerfile import images_needed, parse_dockerfile
 from reconciler.runtimes.native.images.exchange import Exchange, Place, PullResult
 from reconciler.runtimes.native.images.layout import Layout, disk_errors
+from reconciler.runtimes.native.images.pack import Chosen, write_archive
 from reconciler.runtimes.native.images.packroot import pack_root
 from reconciler.runtimes.native.images.spec import ORIGIN, REF_NAME, DamagedBlob, parse_index
 from reconciler.runtimes.native.images.staging import Staging, remove_abandoned
 from reconciler.runtimes.native.images.unpack import LayerStore
+from reconciler.runtimes.native.images.upkeep import Upkeep, Users, image_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +54,20 @@ class ImageStore(Images):
         self,
         state_dir: Path,
         *,
-        in_use: Callable[[], Set[str]] = frozenset,
+        in_use: Users = dict,
         pulled: Callable[[PullResult], None] = lambda result: None,
     ) -> None:
-        """`in_use()` gives the ids of images that containers stand on: nothing of them is ever deleted.
+        """`in_use()` names a container for each image (by id) that one stands on: nothing of it is ever deleted.
         `pulled` is told of every pull that went well."""
         self.layout = Layout(state_dir / "images")
         self.layers = LayerStore(state_dir / "layers")
         self._in_use = in_use
         self.catalog = Catalog(self.layout)
-        place = Place(self.layout, self.catalog, self._content, self._staging, self._take, self._unpack, self._sweep)
+        self._upkeep = Upkeep(self.layout, self.layers, self.catalog, in_use, state_dir / "build")
+        place = Place(
+            self.layout, self.catalog, self._content, self._staging, self._take, self._unpack, self._upkeep.sweep
+        )
         self._exchange = Exchange(place, pulled)
-        self._sweep_due = False
         self._builder = Builder(state_dir / "build")
 
     @classmethod
@@ -71,7 +75,7 @@ class ImageStore(Images):
         cls,
         state_dir: Path,
         *,
-        in_use: Callable[[], Set[str]] = frozenset,
+        in_use: Users = dict,
         pulled: Callable[[PullResult], None] = lambda result: None,
     ) -> ImageStore:
         """Open the store, made when it is not there, and remove what killed processes left half done."""
@@ -80,7 +84,7 @@ class ImageStore(Images):
             await asyncio.to_thread(store.layout.ensure)
             await asyncio.to_thread(remove_abandoned, store.layout.staging)
             await asyncio.to_thread(store.layers.ensure)
-            await store._sweep()
+            await store._upkeep.sweep()
         return store
 
     async def aclose(self) -> None:
@@ -220,24 +224,56 @@ class ImageStore(Images):
     async def list(self) -> Sequence[Image]:
         """See `Images.list`: newest first."""
         with disk_errors(self.layout.path):
-            return [_image(image) for image in await asyncio.to_thread(self.catalog.images)]
+            return [image_of(listed) for listed in await asyncio.to_thread(self.catalog.images)]
 
-    async def remove(self, reference: str) -> Sequence[str]:
-        """See `Images.remove`. Raises: TerminalError(reason="NotFound" or "InvalidImageName")."""
-        name = _checked_name(reference)
-        image_id = self.references().get(name)
-        if image_id is None:
-            raise TerminalError(f"image {familiar(name)!r} is not in the store", reason="NotFound")
-        used = image_id in self._in_use()
-        with disk_errors(self.layout.path):
-            await asyncio.to_thread(self.layout.update, partial(names.take_name, name=name, keep=used))
-        done = [f"untagged {familiar(name)}"]
-        if used:
-            done.append(f"kept {image_id}: a container uses it")
-        elif image_id not in self.references().values():
-            done.append(f"deleted {image_id}")
-            await self._sweep()
-        return done
+    async def save(self, images: Sequence[str], archive: str, *, form: str = "docker") -> AsyncIterator[str]:
+        """See `Images.save`."""
+        async with self._content():
+            chosen: dict[str, Chosen] = {}
+            for asked in images:
+                listed, name = await asyncio.to_thread(self.catalog.look_up, asked)
+                before = chosen.get(listed.known.id, Chosen(listed.known, ()))
+                now = dict.fromkeys((*before.names, name) if name else before.names)
+                chosen[listed.known.id] = Chosen(listed.known, tuple(now))
+            await asyncio.to_thread(write_archive, tuple(chosen.values()), self.layout, Path(archive), form)
+        for asked in images:
+            yield f"saved {asked}"
+
+    async def tag(self, image: str, reference: str) -> None:
+        """See `Images.tag`."""
+        await self._upkeep.tag(image, _checked_name(reference))
+
+    async def remove(self, image: str, *, force: bool = False) -> Sequence[str]:
+        """See `Images.remove`."""
+        return await self._upkeep.remove(image, force=force)
+
+    async def inspect(self, image: str) -> ImageDetail:
+        """See `Images.inspect`."""
+        return await self._upkeep.inspect(image)
+
+    async def stored(self) -> Sequence[StoredImage]:
+        """See `Images.stored`."""
+        return await self._upkeep.stored()
+
+    async def in_use(self) -> Set[str]:
+        """See `Images.in_use`."""
+        return self._in_use().keys()
+
+    async def delete(self, ids: Sequence[str]) -> Sequence[str]:
+        """See `Images.delete`."""
+        return await self._upkeep.delete(ids)
+
+    async def disk(self) -> ImageDisk:
+        """See `Images.disk`."""
+        return await self._upkeep.disk()
+
+    async def build_cache_bytes(self) -> int:
+        """See `Images.build_cache_bytes`."""
+        return await self._upkeep.build_cache_bytes()
+
+    async def clear_build_cache(self) -> None:
+        """See `Images.clear_build_cache`."""
+        await self._upkeep.clear_build_cache()
 
     async def _take(self, staging: Staging, given: Iterable[str], *, origin: str = "") -> Known:
         """Give the image in a staging directory its names, once it is unpacked: what has a name can run.
@@ -265,8 +301,7 @@ class ImageStore(Images):
         with disk_errors(self.layout.path), contextlib.ExitStack() as stack:
             await asyncio.to_thread(stack.enter_context, self.layout.shared_content())
             yield
-        if self._sweep_due:
-            await self._sweep()
+        await self._upkeep.sweep_if_due()
 
     @contextlib.asynccontextmanager
     async def _staging(self) -> AsyncIterator[Staging]:
@@ -276,38 +311,9 @@ class ImageStore(Images):
         finally:
             await asyncio.to_thread(staging.close)
 
-    async def _sweep(self) -> None:
-        """Delete blobs and layers that no entry of the index and no container needs."""
-        in_use = frozenset(self._in_use())
-        self._sweep_due = not await asyncio.to_thread(self._sweep_now, in_use)
-
-    def _sweep_now(self, in_use: Set[str]) -> bool:
-        """Mark and sweep, if nobody works with the blobs. Returns: whether it was done."""
-        with self.layout.sole_content() as alone:
-            if alone:
-                blobs, chains = self.catalog.needed(in_use)
-                for blob in os.scandir(self.layout.blobs / "sha256"):
-                    if f"sha256:{blob.name}" not in blobs:
-                        os.unlink(blob.path)
-                for chain_id in self.layers.chain_ids() - chains:
-                    self.layers.remove(chain_id)
-            return alone
-
 
 def _checked_name(reference: str) -> str:
     try:
         return normalize(reference)
     except ValueError as error:
         raise TerminalError(str(error), reason="InvalidImageName") from None
-
-
-def _image(listed: Listed) -> Image:
-    known = listed.known
-    return Image(
-        id=known.id,
-        references=listed.names,
-        digest=known.digest,
-        created_at=known.config.created_at,
-        size_bytes=known.size_bytes,
-        platform=known.config.platform,
-    )

@@ -15,8 +15,9 @@ import json
 import os
 import secrets
 import stat
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,7 @@ class LayerStore:
         self.path = path
         self._work, self._written = path / ".work", path / ".written"
         self._flights: Flights[None] = Flights()
+        self._sizes: dict[str, int] = {}
         self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 2))
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
@@ -74,6 +76,24 @@ class LayerStore:
     def chain_ids(self) -> set[str]:
         """All layers that are there. Blocks."""
         return {entry.name for entry in os.scandir(self.path) if not entry.name.startswith(".")}
+
+    def sizes(self, chain_ids: Iterable[str]) -> Mapping[str, int]:
+        """What layers take on disk, in bytes; those that are not there are left out. Each is walked once. Blocks."""
+        wanted = self.chain_ids().intersection(chain_ids)
+        if unknown := sorted(wanted - self._sizes.keys()):
+            # one program for all: walking them in Python takes ten times as long
+            argv = ("du", "-s", "-x", "-B1", "--", *(str(self.layer_path(chain_id)) for chain_id in unknown))
+            listed = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+            for line in listed.stdout.splitlines():
+                size, _, path = line.partition("\t")
+                self._sizes[os.path.basename(path)] = int(size)
+        return {chain_id: self._sizes[chain_id] for chain_id in wanted & self._sizes.keys()}
+
+    def remove_stray_notes(self) -> None:
+        """Remove what was written of layers that are gone. Nobody unpacks meanwhile. Blocks."""
+        notes = {entry.name for entry in os.scandir(self._written) if not entry.name.startswith(".")}
+        for stray in notes - self.chain_ids():
+            (self._written / stray).unlink(missing_ok=True)
 
     def remove(self, chain_id: str) -> None:
         """Remove a layer that nothing uses, at once or not at all. Blocks."""
