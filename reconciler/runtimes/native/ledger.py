@@ -131,6 +131,7 @@ class Ledger:
             id: _container(row) for id, row in self._db.execute("SELECT id, row FROM containers")
         }
         self._of_pod: dict[Ref, dict[str, None]] = {}  # ids of its sandboxes and containers
+        made: SandboxRow | ContainerRow
         for made in (*self.sandboxes.values(), *self.containers.values()):
             self._of_pod.setdefault(made.pod, {})[made.id] = None
         self._leases = {
