@@ -131,8 +131,8 @@ class Ledger:
             id: _container(row) for id, row in self._db.execute("SELECT id, row FROM containers")
         }
         self._of_pod: dict[Ref, dict[str, None]] = {}  # ids of its sandboxes and containers
-        made: SandboxRow | ContainerRow
-        for made in (*self.sandboxes.values(), *self.containers.values()):
+        rows: list[SandboxRow | ContainerRow] = [*self.sandboxes.values(), *self.containers.values()]
+        for made in rows:
             self._of_pod.setdefault(made.pod, {})[made.id] = None
         self._leases = {
             IPv4Address(address): _Lease(*lease)
