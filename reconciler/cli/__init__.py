@@ -20,7 +20,12 @@ from reconciler.errors import HostError, ReconcilerError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
-CANNOT = ("HostUnfit", "DaemonGone", "InstanceLocked")  # reasons of errors, also of those that came through the API
+CANNOT = (
+    "HostUnfit",
+    "DaemonGone",
+    "InstanceLocked",
+    "AddressInUse",
+)  # reasons of errors, also of those that came through the API
 
 
 class Verb(NamedTuple):
