@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from reconciler.errors import ReconcilerError, TerminalError
+from reconciler.errors import ReconcilerError, TerminalError, TransientError
 from reconciler.model.observed import Observed, SeenContainer, SeenPod, SeenSandbox, State
 from reconciler.model.ref import Ref
 from reconciler.model.sandbox import Files
@@ -68,12 +68,14 @@ class FakeRuntime:
             case CreateContainer():
                 self._create_container(step.action)
             case StartContainer(id=identity):
-                self._change(identity, state=State.RUNNING, started_at=self._clock.now(), pid=1)
+                if self._container(identity).state is State.CREATED:
+                    self._change(identity, state=State.RUNNING, started_at=self._clock.now(), pid=1)
             case StopContainer(id=identity):
-                if identity in self._owners and self._container(identity).state is State.RUNNING:
+                if identity in self._owners and self._container(identity).state in (State.RUNNING, State.PAUSED):
                     self._exit(identity, 143)
             case ResumeContainer(id=identity):
-                self._change(identity, state=State.RUNNING)
+                if self._container(identity).state is State.PAUSED:
+                    self._change(identity, state=State.RUNNING)
             case RestoreLimits(id=identity):
                 self._change(identity, limits_drifted=False)
             case RemoveContainer(id=identity):
@@ -126,17 +128,27 @@ class FakeRuntime:
         return "in 0s"
 
     def _create_sandbox(self, action: CreateSandbox) -> None:
+        if action.id in self._owners:
+            return
         volumes = {v.name: volume_hash(v) for v in action.config.volumes if isinstance(v, Files)}
         address = f"10.0.{self._next_address // 256}.{self._next_address % 256}"
         self._next_address += 1
         sandbox = SeenSandbox(
-            action.id, action.spec_hash, action.attempt, self._clock.now(), (address,), MappingProxyType(volumes)
+            id=action.id,
+            spec_hash=action.spec_hash,
+            attempt=action.attempt,
+            created_at=self._clock.now(),
+            addresses=(address,),
+            volume_hashes=MappingProxyType(volumes),
+            grace_seconds=action.grace_seconds,
         )
         ref = action.config.pod
         self._pods[ref] = replace(self._pods.get(ref) or SeenPod(ref), sandbox=sandbox)
         self._owners[action.id] = ref
 
     def _update_volume(self, action: UpdateVolume) -> None:
+        if action.sandbox_id not in self._owners:
+            raise TerminalError(f"no sandbox {action.sandbox_id}", reason="NotFound")
         pod = self._pods[self._owners[action.sandbox_id]]
         assert pod.sandbox is not None
         hashes = {**pod.sandbox.volume_hashes, action.name: action.volume_hash}
@@ -146,6 +158,10 @@ class FakeRuntime:
         pod = self._pods.get(action.pod)
         if pod is None or pod.sandbox is None or pod.sandbox.id != action.sandbox_id:
             raise TerminalError(f"no sandbox {action.sandbox_id}", reason="CreateContainerError")
+        if action.id in self._owners:
+            return
+        if action.config.image not in self.images:
+            raise TransientError(f"no image {action.config.image}", reason="ErrImageNeverPull")
         container = SeenContainer(
             id=action.id,
             name=action.config.name,
@@ -155,10 +171,10 @@ class FakeRuntime:
             attempt=action.attempt,
             backoff_level=action.backoff_level,
             image=action.config.image,
-            image_id=self.images.get(action.config.image, ""),
+            image_id=self.images[action.config.image],
             created_at=self._clock.now(),
         )
-        self._pods[pod.ref] = replace(pod, containers=(*_without(pod, action.id), container))
+        self._pods[pod.ref] = replace(pod, containers=(*pod.containers, container))
         self._owners[action.id] = pod.ref
 
     def _container(self, container_id: str) -> SeenContainer:
