@@ -221,12 +221,15 @@ class Images(Protocol):
         context: str,
         *,
         reference: str,
+        also: Sequence[str] = (),
         dockerfile: str = "",
         target: str = "",
         build_args: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
         no_cache: bool = False,
     ) -> AsyncIterator[str]:
-        """Build a Dockerfile through buildah into the store. Yields its output line by line.
+        """Build a Dockerfile through buildah into the store, named `reference` and `also` these.
+        `secrets` are files by their ids. Yields its output line by line.
         Raises: TerminalError(reason="BuildFailed")."""
         ...
 

@@ -13,7 +13,7 @@ or {"error": Status}.
     POST   images/import       {archive, reference}
     POST   images/pull         {reference, platform?, verifyTls?, auths?}, auths as in docker's config.json
     POST   images/push         {reference, verifyTls?, auths?}
-    POST   images/build        {context, reference, dockerfile?, target?, buildArgs?, noCache?}
+    POST   images/build        {context, reference, also?, dockerfile?, target?, buildArgs?, secrets?, noCache?}
     POST   diff                {paths} -> {changes: [...], plan}
     POST   down                {paths, volumes}
     POST   sync                {} -> {revision}
@@ -143,9 +143,11 @@ class Own:
         lines = self._backend.images.build(
             order.path("context"),
             reference=order.text("reference"),
+            also=order.texts("also"),
             dockerfile=order.path("dockerfile", ""),
             target=order.text("target", ""),
             build_args=order.texts_by_name("buildArgs"),
+            secrets=order.texts_by_name("secrets"),
             no_cache=order.flag("noCache"),
         )
         return await self._progress(request, lines)
@@ -213,12 +215,16 @@ class Order:
         """A path of this machine."""
         return self._absolute(name, self.text(name, default))
 
-    def paths(self, name: str) -> Sequence[str]:
-        """Paths of this machine; none when the field is absent."""
+    def texts(self, name: str, expected: str = "a list of strings") -> Sequence[str]:
+        """A list of strings, none of them empty; none when the field is absent."""
         values = self.fields.get(name, [])
         if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
-            raise self._fault(name, "a list of paths")
-        return [self._absolute(name, value) for value in values]
+            raise self._fault(name, expected)
+        return values
+
+    def paths(self, name: str) -> Sequence[str]:
+        """Paths of this machine; none when the field is absent."""
+        return [self._absolute(name, value) for value in self.texts(name, "a list of paths")]
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """A boolean; `default` when it is absent."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from reconciler.runtimes.native.images.store import ImageStore
 from tests.e2e.registry import Registry, serving
+from tests.images import BUSYBOX
 
 
 @pytest_asyncio.fixture
@@ -23,3 +24,20 @@ async def store(tmp_path: Path) -> AsyncIterator[ImageStore]:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     with serving(tmp_path_factory.mktemp("registry")) as registry:
         yield registry
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a Dockerfile and files beside it (`__` stands for a dot); returns the directory."""
+
+    def write(dockerfile: str, **files: str) -> Path:
+        path = tmp_path / "context"
+        path.mkdir(exist_ok=True)
+        (path / "Dockerfile").write_text(dockerfile)
+        (path / "busybox").write_bytes(BUSYBOX.read_bytes())
+        (path / "busybox").chmod(0o755)
+        for name, content in files.items():
+            (path / name.replace("__", ".")).write_text(content)
+        return path
+
+    return write

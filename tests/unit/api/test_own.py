@@ -91,11 +91,27 @@ async def test_removing_an_image(world: Any) -> None:
         ),
         (
             "images/build",
-            {"context": "/c", "reference": "x:1", "dockerfile": "", "buildArgs": {"A": "1"}, "noCache": True},
+            {
+                "context": "/c",
+                "reference": "x:1",
+                "also": ["x:2"],
+                "dockerfile": "",
+                "buildArgs": {"A": "1"},
+                "secrets": {"token": "/t"},
+                "noCache": True,
+            },
             (
                 "build",
                 "/c",
-                {"reference": "x:1", "dockerfile": "", "target": "", "build_args": {"A": "1"}, "no_cache": True},
+                {
+                    "reference": "x:1",
+                    "also": ["x:2"],
+                    "dockerfile": "",
+                    "target": "",
+                    "build_args": {"A": "1"},
+                    "secrets": {"token": "/t"},
+                    "no_cache": True,
+                },
             ),
         ),
     ],
@@ -203,6 +219,7 @@ async def test_problems_of_a_diff_are_the_causes_of_its_refusal(world: Any) -> N
         ("down", {"paths": "/m"}, "paths: expected a list"),
         ("down", {"paths": ["m"]}, "paths: expected an absolute path"),
         ("diff", {"paths": [""]}, "paths: expected a list of paths"),
+        ("images/build", {"context": "/c", "reference": "x", "also": [1]}, "also: expected a list of strings"),
         ("diff", [], "the body is not a JSON object"),
     ],
 )

@@ -7,27 +7,55 @@ Source: docs.docker.com/reference/dockerfile, "Format", "Parser directives", "FR
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 _DIRECTIVE = re.compile(r"#\s*(\w+)\s*=\s*(\S+)")
-HEREDOC = re.compile(r"<<-?\s*([\"']?)(\w+)\1")
-_FLAG = re.compile(r"--([a-z-]+)(?:=(\S+))?\s+")
+_HEREDOC = re.compile(r"(?:^|\s)\d*<<(-?)([\"']?)([A-Za-z_]\w*)\2(?=\s|$)")
+_FLAG = re.compile(r"--([a-z-]+)(?:=(\S*))?(?:\s+|$)")
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'")
+_IGNORE = re.compile(r"#\s*hadolint\s+ignore\s*=\s*([\w,\s]+)")
 _MOUNT_FROM = re.compile(r"--mount=(?:\S*,)?from=([^\s,]+)")
+_WITH_FLAGS = ("FROM", "RUN", "COPY", "ADD", "HEALTHCHECK")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?:(:?[-+])([^}]*))?\})")
 
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction: `line` is where it begins (from 1), `text` all of it on one line, single spaced."""
+    """One instruction: `line` is where it begins (from 1), `text` all of it on one line, single spaced,
+    `ignores` the rules that a comment above it (`# hadolint ignore=DL3007`) says not to mention."""
 
     line: int
     keyword: str
     text: str
+    ignores: tuple[str, ...] = ()
 
     @property
-    def rest(self) -> str:
-        return self.text.partition(" ")[2]
+    def flags(self) -> Mapping[str, str]:
+        """`--name=value`; the last of each name. "" for a flag without a value."""
+        return self._split()[0]
+
+    @property
+    def operands(self) -> str:
+        """What follows the keyword and the flags."""
+        return self._split()[1]
+
+    @property
+    def heredocs(self) -> Sequence[re.Match[str]]:
+        """Where heredocs begin: groups are `-`, a quote, the word that ends it. What is in quotes is none."""
+        if self.keyword not in ("RUN", "COPY", "ADD"):
+            return ()
+        bare = _QUOTED.sub(lambda quoted: quoted[0] if quoted[0][1:-1].isidentifier() else "_", self.text)
+        return tuple(_HEREDOC.finditer(bare))
+
+    def _split(self) -> tuple[Mapping[str, str], str]:
+        flags: dict[str, str] = {}
+        rest = self.text.partition(" ")[2]
+        if self.keyword in _WITH_FLAGS:
+            while flag := _FLAG.match(rest):
+                flags[flag[1]] = flag[2] or ""
+                rest = rest[flag.end() :]
+        return flags, rest
 
 
 @dataclass(slots=True)
@@ -40,6 +68,17 @@ class _Stage:
 def parse_dockerfile(content: str) -> tuple[Instruction, ...]:
     """The instructions, comments and heredoc bodies left out. Never raises: what is wrong is buildah's to say."""
     return tuple(_instructions(content))
+
+
+def directives(content: str) -> Mapping[str, str]:
+    """The parser directives (`# escape=`, `# syntax=`, `# check=`) of the first lines, by their names in lower case."""
+    found: dict[str, str] = {}
+    for line in content.removeprefix("\ufeff").split("\n"):
+        directive = _DIRECTIVE.fullmatch(line.strip())
+        if not directive or directive[1].lower() in found:
+            break
+        found[directive[1].lower()] = directive[2]
+    return found
 
 
 def images_needed(
@@ -83,50 +122,51 @@ def line_of_step(instructions: tuple[Instruction, ...], step: str, stage: int | 
 
 
 def _instructions(content: str) -> Iterator[Instruction]:
-    lines = content.removeprefix("\ufeff").splitlines()
-    escape = "\\"
-    for line in lines:
-        directive = _DIRECTIVE.fullmatch(line.strip())
-        if not directive:
-            break
-        if directive[1].lower() == "escape":
-            escape = directive[2]
+    lines = content.removeprefix("\ufeff").split("\n")
+    escape = directives(content).get("escape", "\\")
     parts: list[str] = []
-    start = 0
-    position = 0
+    ignores: list[str] = []
+    start = position = 0
     while position < len(lines):
         line = lines[position].strip()
         position += 1
         if not line or line.startswith("#"):
+            if ignored := _IGNORE.match(line):
+                ignores += (rule.strip() for rule in ignored[1].split(","))
             continue
-        if not parts:
-            start = position
+        start = start if parts else position
+        parts.append(line.removesuffix(escape))
         if line.endswith(escape):
-            parts.append(line[:-1])
-            if position < len(lines):
-                continue
-        else:
-            parts.append(line)
-        text = " ".join(" ".join(parts).split())
-        parts = []
-        keyword = text.partition(" ")[0].upper()
-        yield Instruction(start, keyword, text)
-        if keyword in ("RUN", "COPY", "ADD"):
-            for heredoc in HEREDOC.finditer(text):
-                while position < len(lines) and lines[position].strip() != heredoc[2]:
-                    position += 1
-                position += 1
+            continue
+        instruction = _joined(start, parts, ignores)
+        parts, ignores = [], []
+        yield instruction
+        for heredoc in instruction.heredocs:
+            end = _end_of_heredoc(lines, position, heredoc)
+            position = position if end is None else end + 1
+    if parts:
+        yield _joined(start, parts, ignores)
+
+
+def _joined(line: int, parts: Sequence[str], ignores: Sequence[str]) -> Instruction:
+    text = " ".join(" ".join(parts).split())
+    return Instruction(line, text.partition(" ")[0].upper(), text, tuple(ignores))
+
+
+def _end_of_heredoc(lines: Sequence[str], position: int, heredoc: re.Match[str]) -> int | None:
+    """The line that ends it; None when none does, and it is no heredoc after all."""
+    for number in range(position, len(lines)):
+        line = lines[number].lstrip("\t") if heredoc[1] else lines[number]
+        if line.rstrip("\r") == heredoc[3]:
+            return number
+    return None
 
 
 def _stages(instructions: tuple[Instruction, ...], build_args: Mapping[str, str]) -> list[_Stage]:
     stages: list[_Stage] = []
     values: dict[str, str] = {}
     for instruction in instructions:
-        rest = instruction.rest
-        flags: dict[str, str] = {}
-        while flag := _FLAG.match(rest):
-            flags[flag[1]] = flag[2] or ""
-            rest = rest[flag.end() :]
+        rest, flags = instruction.operands, instruction.flags
         match instruction.keyword:
             case "ARG" if not stages:
                 for word in rest.split():

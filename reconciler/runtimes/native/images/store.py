@@ -24,13 +24,13 @@ from reconciler.ports import Image, ImageDetail, ImageDisk, Images, Progress
 from reconciler.runtimes.native.images import names, transport
 from reconciler.runtimes.native.images.archives import open_archive
 from reconciler.runtimes.native.images.build import Builder, Order
+from reconciler.runtimes.native.images.building import Site, build_image
 from reconciler.runtimes.native.images.catalog import ARCHITECTURE, Catalog, Known
-from reconciler.runtimes.native.images.dockerfile import images_needed, parse_dockerfile
 from reconciler.runtimes.native.images.exchange import Exchange, Place, PullResult
 from reconciler.runtimes.native.images.layout import Layout, disk_errors
 from reconciler.runtimes.native.images.pack import Chosen, write_archive
 from reconciler.runtimes.native.images.packroot import pack_root
-from reconciler.runtimes.native.images.spec import ORIGIN, REF_NAME, DamagedBlob, parse_index
+from reconciler.runtimes.native.images.spec import ORIGIN, DamagedBlob, parse_index
 from reconciler.runtimes.native.images.staging import Staging, remove_abandoned
 from reconciler.runtimes.native.images.unpack import LayerStore
 from reconciler.runtimes.native.images.upkeep import Upkeep, Users, image_of
@@ -185,14 +185,16 @@ class ImageStore(Images):
             await self._take(staging, (name,))
         yield f"loaded {familiar(name)}"
 
-    async def build(
+    def build(
         self,
         context: str,
         *,
         reference: str,
+        also: Sequence[str] = (),
         dockerfile: str = "",
         target: str = "",
         build_args: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
         no_cache: bool = False,
     ) -> AsyncIterator[str]:
         """See `Images.build`; `dockerfile` is relative to `context`. Images that FROM and COPY --from
@@ -200,26 +202,10 @@ class ImageStore(Images):
 
         Raises: what `Images.build` and `pull_image` do.
         """
-        name = _checked_name(reference)
-        order = Order(Path(context), dockerfile, target, build_args or {}, no_cache)
-        file = await asyncio.to_thread(order.find_dockerfile)
-        instructions = parse_dockerfile(await asyncio.to_thread(file.read_text, errors="replace"))
-        async with self._content(), self._staging() as staging, self._builder.in_turn():
-            for image in images_needed(instructions, order.build_args, target):
-                base = _checked_name(image)
-                if base not in self.references():
-                    yield f"pulling {familiar(base)}"
-                    await self.pull_image(base)
-                await self._builder.give(f"oci:{self.layout.path}:{self._name_in_layout(base)}", base)
-            id_file = staging.path / "id"
-            async with contextlib.aclosing(self._builder.build(order, file, id_file)) as lines:
-                async for line in lines:
-                    yield line
-            built = (await self._builder.storage()) + "@" + id_file.read_text().strip().removeprefix("sha256:")
-            async for _ in transport.copy_from_file(built, self.layout.blobs, staging, what=f"keeping {reference}"):
-                pass
-            await self._take(staging, (name,))
-        yield f"built {familiar(name)}"
+        files = {name: Path(file) for name, file in (secrets or {}).items()}
+        order = Order(Path(context), dockerfile, target, build_args or {}, files, no_cache)
+        site = Site(self.layout, self.catalog, self._content, self._staging, self._take, self.pull_image)
+        return build_image(site, self._builder, order, [_checked_name(name) for name in (reference, *also)])
 
     async def list(self) -> Sequence[Image]:
         """See `Images.list`: newest first."""
@@ -290,10 +276,6 @@ class ImageStore(Images):
     async def _unpack(self, known: Known) -> tuple[Path, ...]:
         """Its layers, ready to be mounted. Raises: InvalidImage."""
         return await self.layers.ensure_layers(known.layers(self.layout))
-
-    def _name_in_layout(self, name: str) -> str:
-        """The name as index.json spells it."""
-        return next(e.annotations[REF_NAME] for e in self.layout.entries() if names.name_of(e) == name)
 
     @contextlib.asynccontextmanager
     async def _content(self) -> AsyncIterator[None]:
