@@ -181,25 +181,27 @@ class _PodPlanner:
         every = (*want.init_containers, *want.containers)
         makeable = [container for container in every if self._can_make(container)]
         broken = self.sandbox is not None and bool(self.sandbox.fault)
-        if self.sandbox is not None and not broken and len(makeable) < len(every):
+        live = self.sandbox is not None and not broken
+        if live and len(makeable) < len(every):
             return  # the old one goes on until the new one can be made
         first = [c for c in want.init_containers[:1] or want.containers if c in makeable]
-        ready = [self._pull(container) for container in first]
+        pulled = {c.config.name: self._pull(c) for c in (every if live else first)}
         why = Why.BROKEN if broken else Why.SPEC_CHANGED if self.sandbox else Why.ABSENT
         attempt = self.sandbox.attempt + 1 if self.sandbox else 0
-        pulled = sorted(self.pulls.values())
         gone = self._tear_down(
-            Why.BROKEN if broken else Why.SANDBOX_CHANGED, want.grace_seconds, [] if broken else pulled
+            Why.BROKEN if broken else Why.SANDBOX_CHANGED,
+            want.grace_seconds,
+            sorted(self.pulls.values()) if live else (),
         )
         identity = hashing.sandbox_id(want.ref, attempt)
         made = self.draft.add(
             CreateSandbox(identity, want.sandbox, want.sandbox_hash, attempt, want.grace_seconds), why, gone
         )
-        for container, before in zip(first, ready, strict=True):
+        for container in first:
             last = newest(self.containers, container.config.name) if broken else None
             attempt = last.attempt + 1 if last else 0
             level = last.backoff_level if last else 0
-            self._create(container, identity, why, [made, *before], attempt, level)
+            self._create(container, identity, why, [made, *pulled[container.config.name]], attempt, level)
 
     def _keep_sandbox(self, want: Want, sandbox: SeenSandbox) -> None:
         updates = {

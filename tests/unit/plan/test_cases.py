@@ -95,7 +95,7 @@ def readable(text: str, pods: set[Ref]) -> str:
     return re.sub(r"(, )?(spec|volume)_hash='v1:[0-9a-f]+'", "", text)
 
 
-@pytest.mark.parametrize("case", load())
+@pytest.mark.parametrize("case", list(load()))
 def test_plan(case: dict[str, Any]) -> None:
     objects = declared(case.get("manifests", ""))
     wanted = wants(objects)

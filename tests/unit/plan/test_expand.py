@@ -9,8 +9,8 @@ import pytest
 from reconciler.manifest.reader import Reader
 from reconciler.model.kinds import Deployment, Object, Pod, ReplicaSet
 from reconciler.model.meta import to_json
-from reconciler.plan import expand as expand_module
 from reconciler.plan.expand import expand
+from reconciler.plan.hashing import generated_name
 
 MANIFEST = """
 apiVersion: apps/v1
@@ -105,8 +105,8 @@ def test_names_are_of_their_owner_and_not_too_long() -> None:
 
 def test_no_two_pods_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(set(names(workload("ReplicaSet", replicas=5000)))) == 5000
-    generated = expand_module.generated_name
-    monkeypatch.setattr(expand_module, "generated_name", lambda base, key: generated(base, key)[: len(base) + 2])
+    short = "reconciler.plan.expand.generated_name"
+    monkeypatch.setattr(short, lambda base, key: generated_name(base, key)[: len(base) + 2])
     few = names(workload("ReplicaSet", replicas=20))
     assert len(set(few)) == 20
     assert names(workload("ReplicaSet", replicas=10)) == few[:10]
