@@ -28,6 +28,7 @@ from reconciler.api.client import Client
 from reconciler.api.server import build_app, build_metrics_app, listen_tcp, listen_unix
 from reconciler.control.database import Database
 from reconciler.control.diff import changes, render_plans
+from reconciler.control.garbage import GarbageCollector
 from reconciler.control.loop import Loop
 from reconciler.control.queue import WorkQueue
 from reconciler.control.reconcile import Machine, Reconciler
@@ -38,6 +39,7 @@ from reconciler.manifest.reader import Reader, Reading
 from reconciler.plan.environment import Node
 from reconciler.plan.forecast import forecast
 from reconciler.ports import Source
+from reconciler.runtimes.native.about import about_host
 from reconciler.runtimes.native.engine import NativeRuntime
 from reconciler.runtimes.native.host import require_host
 from reconciler.runtimes.native.images.exchange import PullResult
@@ -119,6 +121,7 @@ class Daemon:
             self.telemetry.build_info.labels(__version__, platform.python_version()).set(1)
             self.telemetry.node_name.labels(self.machine.node.name).set(1)
             self._task = asyncio.create_task(self.loop.run())
+            self._collector = asyncio.create_task(self._collect_garbage(clock))
             stack.push_async_callback(self._end_loop)
             backend = self._backend(clock)
             if settings.paths and settings.metrics_address != "off":
@@ -149,9 +152,14 @@ class Daemon:
             self._task.result()
 
     async def _end_loop(self) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await self._task
+        for task in (self._task, self._collector):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+
+    async def _collect_garbage(self, clock: SystemClock) -> None:
+        if self.settings.paths:
+            await GarbageCollector(self.runtime.images, self.store, clock, self.telemetry).run()
 
     async def _open_metrics(self, backend: Backend, stack: contextlib.AsyncExitStack) -> None:
         """A taken default port is no reason not to start a second instance; a chosen one is."""
@@ -187,6 +195,7 @@ class Daemon:
             diff=self._diff,
             down=self._down,
             sync=self.loop.sync,
+            info=self._info,
         )
 
     def _pulled(self, result: PullResult) -> None:
@@ -194,7 +203,22 @@ class Daemon:
         self.telemetry.image_pull_bytes_total.inc(result.bytes)
 
     def _health(self) -> str:
-        return "the control loop has ended" if self._task.done() else ""
+        if self._task.done():
+            return "the control loop has ended"
+        return "the garbage collection of images has ended" if self.settings.paths and self._collector.done() else ""
+
+    def _info(self) -> Mapping[str, Any]:
+        network = self.runtime.network.pod_cidr
+        return {
+            **about_host(),
+            "name": self.machine.node.name,
+            "instance": self.runtime.instance,
+            "ociRuntime": self.runtime.oci_runtime,
+            "podCidr": str(network),
+            "stateDir": str(self.settings.state_dir),
+            "runDir": str(self.settings.run_dir),
+            "watches": [str(path) for path in self.settings.paths],
+        }
 
     async def _read(self, paths: Sequence[str]) -> Reading:
         tree = await DirectorySource(tuple(Path(p) for p in paths)).load()

@@ -143,6 +143,10 @@ class Containers(Protocol):
         """Return once the process of the container has ended."""
         ...
 
+    async def disk_bytes(self) -> Mapping[str, int]:
+        """What each container takes on disk, by its id: what it wrote, and its log. Walks all of it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Image:

@@ -87,6 +87,13 @@ class Telemetry:
             "reconciler_image_pull_seconds", "Length of a pull.", buckets=BUCKETS, registry=r
         )
         self.image_pull_bytes_total = Counter("reconciler_image_pull_bytes_total", "Bytes pulled.", registry=r)
+        self.images = Gauge("reconciler_images", "Images in the store.", registry=r)
+        self.image_store_bytes = Gauge(
+            "reconciler_image_store_bytes", "What images take on disk: blobs, layers.", ["part"], registry=r
+        )
+        self.images_freed_bytes_total = Counter(
+            "reconciler_images_freed_bytes_total", "Bytes that removing unused images has freed.", registry=r
+        )
         self.engine_containers = Gauge("reconciler_engine_containers", "Containers, by state.", ["state"], registry=r)
         # the kubelet's names
         self.running_pods = Gauge("kubelet_running_pods", "Pods whose sandbox is up.", registry=r)
@@ -106,6 +113,9 @@ class Telemetry:
         )
         self.relist_seconds = Histogram(
             "kubelet_pleg_relist_duration_seconds", "Length of a relist.", buckets=BUCKETS, registry=r
+        )
+        self.images_removed_total = Counter(
+            "kubelet_image_garbage_collected_total", "Unused images removed, by why.", ["reason"], registry=r
         )
         self.runtime_operations_total = Counter(
             "kubelet_runtime_operations_total", "Steps, by type.", ["operation_type"], registry=r

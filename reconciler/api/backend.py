@@ -35,3 +35,4 @@ class Backend:
     diff: Callable[[Sequence[str]], Awaitable[Mapping[str, Any]]]  # paths -> {"changes": [...], "plan": "..."}
     down: Callable[[Sequence[str], bool], AsyncIterator[str]]  # paths (none is all), volumes too -> progress lines
     sync: Callable[[], Awaitable[None]]  # read the sources again, now
+    info: Callable[[], Mapping[str, Any]]  # what `system info` tells of the machine and the instance

@@ -8,7 +8,6 @@ or {"error": Status}.
     GET    problems            [{file, line, field, message, severity}]
     GET    containers          [{id, sandboxId, namespace, pod, name, image, imageId, state, ...}], see containers.py
     GET    images              [{id, references, digest, createdAt, sizeBytes, platform}]
-    DELETE images?reference=R  {lines: [...]}
     POST   images/load         {archive, reference?}
     POST   images/import       {archive, reference}
     POST   images/pull         {reference, platform?, verifyTls?, auths?}, auths as in docker's config.json
@@ -55,7 +54,6 @@ class Own:
             web.get(f"{OWN}/problems", self._problems),
             web.get(f"{OWN}/containers", self._containers),
             web.get(f"{OWN}/images", self._images),
-            web.delete(f"{OWN}/images", self._remove_image),
             web.post(f"{OWN}/images/load", self._load),
             web.post(f"{OWN}/images/import", self._import),
             web.post(f"{OWN}/images/pull", self._pull),
@@ -103,12 +101,6 @@ class Own:
                 for image in images
             ]
         )
-
-    async def _remove_image(self, request: web.Request) -> web.StreamResponse:
-        reference = request.query.get("reference", "")
-        if not reference:
-            raise bad_request("say which image: ?reference=NAME[:TAG]")
-        return json_answer({"lines": list(await self._backend.images.remove(reference))})
 
     async def _load(self, request: web.Request) -> web.StreamResponse:
         order = await Order.read(request)
@@ -165,10 +157,11 @@ class Own:
         return json_answer({"revision": self._backend.store.revision})
 
     async def _progress(self, request: web.Request, lines: AsyncIterator[str | Progress]) -> web.StreamResponse:
-        return await self._streams.send(request, ORDER_TYPE, _progress_lines(lines))
+        return await self._streams.send(request, ORDER_TYPE, progress_lines(lines))
 
 
-async def _progress_lines(lines: AsyncIterator[str | Progress]) -> AsyncGenerator[bytes, None]:
+async def progress_lines(lines: AsyncIterator[str | Progress]) -> AsyncGenerator[bytes, None]:
+    """What an order says, as NDJSON, and how it ended."""
     try:
         async for line in lines:
             match line:

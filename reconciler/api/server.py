@@ -23,6 +23,7 @@ from reconciler.api.objects import Objects
 from reconciler.api.own import Own
 from reconciler.api.podexec import PodExec
 from reconciler.api.podlog import PodLog
+from reconciler.api.stored import Stored
 from reconciler.api.streams import Streams, json_answer
 from reconciler.errors import ConflictError, HostError, ReconcilerError
 
@@ -36,7 +37,7 @@ def build_app(backend: Backend) -> web.Application:
     """The whole API. Its lasting answers end when it shuts down."""
     app = web.Application(middlewares=[_answer_errors], client_max_size=_MAX_BODY_BYTES)
     streams = Streams()
-    for part in (PodLog, PodExec, Objects, Own):
+    for part in (PodLog, PodExec, Objects, Own, Stored):
         app.add_routes(part(backend, streams).routes())
     app.add_routes(_health_routes(backend))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -36,6 +36,7 @@ from reconciler.runtimes.native.net.network import Network
 from reconciler.runtimes.native.observer import Observer
 from reconciler.runtimes.native.oci import Oci
 from reconciler.runtimes.native.places import Places
+from reconciler.runtimes.native.usage import disk_bytes
 
 _ROTATE_SECONDS = 10.0
 
@@ -240,6 +241,12 @@ class NativeRuntime(Runtime, Containers):
     async def wait_exit(self, container_id: str) -> None:
         """See ports.Containers."""
         await self._exits.wait(container_id)
+
+    async def disk_bytes(self) -> Mapping[str, int]:
+        """See ports.Containers."""
+        trees = {self._places.bundle(id): id for id in self._ledger.containers}
+        sizes = await asyncio.to_thread(disk_bytes, trees)
+        return {trees[tree]: size for tree, size in sizes.items()}
 
     async def _take_up(self) -> None:
         """Make the kernel hold what the ledger says, no more; watch what runs."""

@@ -24,7 +24,8 @@ from reconciler.manifest.reader import Reading
 from reconciler.model.kinds import KINDS, ref_of
 from reconciler.model.observed import Observed
 from reconciler.model.ref import Ref
-from reconciler.ports import Image, LogLine, Progress
+from reconciler.plan.garbage import StoredImage
+from reconciler.ports import Image, ImageDetail, LogLine, Progress
 from reconciler.telemetry import Telemetry
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC).timestamp()
@@ -136,6 +137,9 @@ class FakeContainers:
     async def wait_exit(self, container_id: str) -> None:
         raise NotImplementedError
 
+    async def disk_bytes(self) -> dict[str, int]:
+        return {"c1": 30, "c2": 12}
+
 
 @dataclass
 class FakeImages:
@@ -143,6 +147,9 @@ class FakeImages:
 
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     fails: Exception | None = None
+    config: Json = field(default_factory=dict)
+    on_disk: list[StoredImage] = field(default_factory=list)
+    used: frozenset[str] = frozenset()
 
     async def list(self) -> list[Image]:
         reference = "docker.io/library/web:1"
@@ -172,11 +179,40 @@ class FakeImages:
     def build(self, context: str, **options: Any) -> AsyncIterator[str]:
         return self._lines("build", context, options)
 
-    async def remove(self, reference: str) -> list[str]:
+    def save(self, images: Sequence[str], archive: str, *, form: str = "docker") -> AsyncIterator[str]:
+        return self._lines("save", *images, archive, form)
+
+    async def remove(self, image: str, *, force: bool = False) -> list[str]:
+        self._ask("remove", image, force)
+        return [f"untagged {image}"]
+
+    async def tag(self, image: str, reference: str) -> None:
+        self._ask("tag", image, reference)
+
+    async def inspect(self, image: str) -> ImageDetail:
+        self._ask("inspect", image)
+        return ImageDetail((await self.list())[0], self.config, (100, 20))
+
+    async def stored(self) -> list[StoredImage]:
+        return list(self.on_disk)
+
+    async def in_use(self) -> frozenset[str]:
+        return self.used
+
+    async def delete(self, ids: Sequence[str]) -> list[str]:
+        self._ask("delete", *ids)
+        return list(ids)
+
+    async def build_cache_bytes(self) -> int:
+        return 70
+
+    async def clear_build_cache(self) -> None:
+        self._ask("clear_build_cache")
+
+    def _ask(self, *asked: Any) -> None:
         if self.fails:
             raise self.fails
-        self.asked.append(("remove", reference))
-        return [f"untagged {reference}"]
+        self.asked.append(asked)
 
 
 @dataclass
@@ -300,6 +336,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         diff=diff,
         down=down,
         sync=sync,
+        info=lambda: {"name": "here", "ociRuntime": "runc"},
     )
     made = World(store, backend, containers, images, runtime, clock, tmp_path / "api.sock")
     made.listener = await listen_unix(build_app(backend), made.socket)

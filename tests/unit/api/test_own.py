@@ -67,17 +67,6 @@ async def test_images(world: Any) -> None:
     ]
 
 
-async def test_removing_an_image(world: Any) -> None:
-    remove = lambda **query: asyncio.to_thread(world.client.request, "DELETE", f"{OWN}/images", query=query)  # noqa: E731
-    assert await remove(reference="web:1") == {"lines": ["untagged web:1"]}
-    with pytest.raises(ApiError, match="say which image"):
-        await remove()
-    world.images.fails = TerminalError("no image web:1", reason="NotFound")
-    with pytest.raises(ApiError, match="no image web:1") as caught:
-        await remove(reference="web:1")
-    assert (caught.value.code, caught.value.reason) == (404, "NotFound")
-
-
 @pytest.mark.parametrize(
     ("path", "body", "asked"),
     [

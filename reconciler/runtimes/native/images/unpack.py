@@ -15,7 +15,6 @@ import json
 import os
 import secrets
 import stat
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from reconciler.runtimes.native.images.flight import Flights
 from reconciler.runtimes.native.images.programs import Program
 from reconciler.runtimes.native.images.spec import DamagedBlob, InvalidImage
 from reconciler.runtimes.native.images.staging import Staging, remove_abandoned
+from reconciler.runtimes.native.usage import disk_bytes
 
 _PACKAGE_ROOT = Path(reconciler.__file__).parent.parent
 _RESERVE_BYTES = 64 << 20  # a layer must not fill the disk under the containers that run
@@ -81,12 +81,8 @@ class LayerStore:
         """What layers take on disk, in bytes; those that are not there are left out. Each is walked once. Blocks."""
         wanted = self.chain_ids().intersection(chain_ids)
         if unknown := sorted(wanted - self._sizes.keys()):
-            # one program for all: walking them in Python takes ten times as long
-            argv = ("du", "-s", "-x", "-B1", "--", *(str(self.layer_path(chain_id)) for chain_id in unknown))
-            listed = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
-            for line in listed.stdout.splitlines():
-                size, _, path = line.partition("\t")
-                self._sizes[os.path.basename(path)] = int(size)
+            sizes = disk_bytes(self.layer_path(chain_id) for chain_id in unknown)
+            self._sizes |= {path.name: size for path, size in sizes.items()}
         return {chain_id: self._sizes[chain_id] for chain_id in wanted & self._sizes.keys()}
 
     def remove_stray_notes(self) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from reconciler.runtimes.native.images.layout import Layout, disk_errors
 from reconciler.runtimes.native.images.spec import Descriptor, chain_ids
 from reconciler.runtimes.native.images.staging import remove_tree
 from reconciler.runtimes.native.images.unpack import LayerStore
+from reconciler.runtimes.native.usage import disk_bytes
 
 Users = Callable[[], Mapping[str, str]]
 """Ids of the images that containers stand on, and a container that does, in words."""
@@ -98,9 +98,7 @@ class Upkeep:
 
     async def build_cache_bytes(self) -> int:
         """See `Images.build_cache_bytes`."""
-        argv = ("du", "-s", "-x", "-B1", "--", str(self._build))
-        listed = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, check=False)
-        return int(listed.stdout.partition("\t")[0] or 0)
+        return (await asyncio.to_thread(disk_bytes, [self._build])).get(self._build, 0)
 
     async def clear_build_cache(self) -> None:
         """See `Images.clear_build_cache`."""
