@@ -46,7 +46,7 @@ def command(ctx: click.Context, paths: tuple[str, ...], output: str | None) -> N
     else:
         colour = colourful()
         for problem in problems:
-            click.echo(_line(problem, colour=colour))
+            click.echo(problem_line(problem, colour=colour))
         click.echo(_summary(checked, problems), err=True)
     ctx.exit(1 if any(problem.severity == "error" for problem in problems) else 0)
 
@@ -101,7 +101,7 @@ def _as_json(checked: Iterable[tuple[list[str], Reading]]) -> list[dict[str, Any
     return listed
 
 
-def _line(problem: Problem, *, colour: bool) -> str:
+def problem_line(problem: Problem, *, colour: bool) -> str:
     """`file:line: field: message`; what is no error says what it is before the message."""
     severity = str(problem.severity)
     mark = "" if severity == "error" else f"{severity}: "

@@ -23,16 +23,70 @@ def test_build_sends_absolute_paths(run, daemon, make, tmp_path: Path, monkeypat
     monkeypatch.delenv("NOT_HERE", raising=False)
     daemon.on(f"POST {OWN}/images/build", make.lines([{"line": "STEP 1"}, DONE]))
     arguments = ("--build-arg", "A=1=2", "--build-arg", "FROM_HERE", "--build-arg", "NOT_HERE")
-    result = run("build", "-t", "web:1", "-f", "Containerfile", *arguments, "--no-cache", "app")
+    (tmp_path / "token.txt").write_text("x")
+    more = ("-t", "web:2", "--secret", "id=token,src=token.txt")
+    result = run("build", "-t", "web:1", "-f", "Containerfile", *arguments, *more, "--no-cache", "app")
     assert (result.code, result.out) == (0, "STEP 1\n")
     assert daemon.requests[-1].body == {
         "context": str(tmp_path / "app"),
         "reference": "web:1",
+        "also": ["web:2"],
         "dockerfile": str(tmp_path / "Containerfile"),
         "target": "",
         "buildArgs": {"A": "1=2", "FROM_HERE": "yes"},
+        "secrets": {"token": str(tmp_path / "token.txt")},
         "noCache": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [
+        ("token", "expected id=ID,src=FILE"),
+        ("id=token", "expected id=ID,src=FILE"),
+        ("src=/x", "expected id=ID,src=FILE"),
+        ("id=token,env=TOKEN", "expected id=ID,src=FILE"),
+        ("id=token,type=env,src=/x", "expected id=ID,src=FILE"),
+        ("id=token,src=/nothing", "token: there is no file /nothing"),
+    ],
+)
+def test_a_secret_that_is_none(run, tmp_path: Path, secret: str, words: str) -> None:
+    result = run("build", "-t", "web:1", "--secret", secret, str(tmp_path))
+    assert result.code == 2
+    assert words in result.err
+
+
+def test_an_image_needs_a_name(run, tmp_path: Path) -> None:
+    result = run("build", str(tmp_path))
+    assert result.code == 2
+    assert "the image needs a name" in result.err
+
+
+def test_check_says_what_could_be_better_and_builds_nothing(run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Dockerfile").write_text("FROM web:latest\nCOPY . /app\nUSER 1\n")
+    result = run("build", "--check", ".")
+    assert result.code == 0
+    assert result.out.splitlines() == [
+        "Dockerfile:1: DL3007: warning: web:latest is another image tomorrow: name a version",
+        "Dockerfile:2: NoDockerignore: warning: COPY takes all of the directory and there is no .dockerignore: "
+        ".git, keys and build output end up in the image, and any change runs this step again",
+    ]
+    (tmp_path / ".dockerignore").touch()
+    (tmp_path / "Dockerfile").write_text("FROM web:1\nCOPY . /app\nUSER 1\n")
+    result = run("build", "--check", ".")
+    assert (result.code, result.out, result.err) == (0, "", "Dockerfile: no problems\n")
+
+
+def test_check_of_a_syntax_error_exits_1(run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Containerfile").write_text("FROM web:1\nRUM x\n")
+    result = run("build", "--check", ".")
+    assert (result.code, result.out) == (1, "Containerfile:2: RUM is no instruction; did you mean RUN?\n")
+    (tmp_path / "Containerfile").unlink()
+    result = run("build", "--check", ".")
+    assert result.code == 1
+    assert "has no Dockerfile or Containerfile" in result.err
 
 
 def test_a_build_that_fails_shows_its_lines_and_exits_1(run, daemon, make, tmp_path: Path) -> None:

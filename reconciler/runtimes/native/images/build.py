@@ -36,6 +36,7 @@ _NAMESPACES = ("mount", "pid", "ipc", "uts")
 _DEFAULT_NAMES = ("Dockerfile", "Containerfile")
 _CACHE_MOUNTS = "buildah-cache"  # in its temporary directory: what `RUN --mount=type=cache` keeps
 _STALL_SECONDS = 3600.0  # a compiler may be silent for long; a build that hangs still ends
+_IGNORE_NAMES = (".containerignore", ".dockerignore")
 _NOISE = re.compile(r'^time="[^"]*" level=|^subprocess exited with status \d+$')
 _STEP = re.compile(r"^(?:\[(\d+)/\d+\] )?STEP \d+/\d+: ")
 _FAILED_STEP = re.compile(r'building at STEP "((?:[^"\\]|\\.)*)": (.*)', re.DOTALL)
@@ -54,22 +55,33 @@ class Order:
     secrets: Mapping[str, Path] = field(default_factory=dict)  # id -> a file, seen by `RUN --mount=type=secret,id=...`
     no_cache: bool = False
 
-    def read_dockerfile(self) -> Dockerfile:
-        """Raises: TerminalError(reason="BuildFailed"), also for what is no Dockerfile, before anything runs. Blocks."""
+    def find_dockerfile(self) -> Path:
+        """Raises: TerminalError(reason="BuildFailed"). Blocks."""
         if not self.context.is_dir():
             raise TerminalError(f"{self.context} is not a directory to build in", reason="BuildFailed")
-        for name, secret in self.secrets.items():
-            if not secret.is_file():
-                raise TerminalError(f"secret {name}: there is no file {secret}", reason="BuildFailed")
         names = (self.dockerfile,) if self.dockerfile else _DEFAULT_NAMES
         path = next((self.context / name for name in names if (self.context / name).is_file()), None)
         if path is None:
             raise TerminalError(f"{self.context} has no {' or '.join(names)}", reason="BuildFailed")
-        dockerfile = Dockerfile(path, parse_dockerfile(path.read_text(errors="replace")))
-        if wrong := find_errors(dockerfile.instructions, dockerfile.name):
-            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        return path
+
+    def find_ignore_file(self, dockerfile: Path) -> Path | None:
+        """What says which files the build does not see: one of this Dockerfile, else one of the context. Blocks."""
+        own = dockerfile.with_name(dockerfile.name + ".dockerignore")
+        candidates = (own, *(self.context / name for name in _IGNORE_NAMES))
+        return next((path for path in candidates if path.is_file()), None)
+
+    def read_dockerfile(self) -> Dockerfile:
+        """Raises: TerminalError(reason="BuildFailed"), also for what is no Dockerfile, before anything runs. Blocks."""
+        path = self.find_dockerfile()
+        for name, secret in self.secrets.items():
+            if not secret.is_file():
+                raise TerminalError(f"secret {name}: there is no file {secret}", reason="BuildFailed")
+        instructions = parse_dockerfile(path.read_text(errors="replace"))
+        if wrong := find_errors(instructions, path.name):
+            more = f" (and {len(wrong) - 1} more: build --check)" if len(wrong) > 1 else ""
             raise TerminalError(f"{wrong[0]}{more}", reason="BuildFailed")
-        return dockerfile
+        return Dockerfile(path, self.find_ignore_file(path), instructions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,7 @@ class Dockerfile:
     """A Dockerfile that parses."""
 
     path: Path
+    ignore_file: Path | None
     instructions: tuple[Instruction, ...]
 
     @property
@@ -97,14 +110,13 @@ class Builder:
 
         Raises: TerminalError(reason="BuildFailed") with file and line, TransientError(reason="NoSpace"), HostError.
         """
-        ignore = dockerfile.path.with_name(dockerfile.path.name + ".dockerignore")
         hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
         processes = 32768 if hard == resource.RLIM_INFINITY else min(32768, hard)
         arguments = [
             *("build", "--layers", "--isolation=chroot", "--pull=false", "--force-rm"),
             *(f"--ulimit=nproc={processes}:{processes}", f"--iidfile={image_id_file}", f"--file={dockerfile.path}"),
             "--format=docker",  # OCI's has no HEALTHCHECK and no ONBUILD
-            *((f"--ignorefile={ignore}",) if ignore.is_file() else ()),
+            *((f"--ignorefile={dockerfile.ignore_file}",) if dockerfile.ignore_file else ()),
             *((f"--target={order.target}",) if order.target else ()),
             *(f"--build-arg={name}={value}" for name, value in order.build_args.items()),
             *(f"--secret=id={name},src={file}" for name, file in order.secrets.items()),
