@@ -203,14 +203,14 @@ class Images(Protocol):
         ...
 
     def pull(
-        self, reference: str, *, platform: str = "", verify_tls: bool = True, logins: Sequence[Login] = ()
+        self, reference: str, *, platform: str = "", verify_tls: bool = True, logins: Sequence[Login] | None = None
     ) -> AsyncIterator[str | Progress]:
-        """Fetch from a registry through skopeo, for this machine's platform or another ("linux/arm64"). Logins
-        count before those of docker's config.json. Yields lines and progress."""
+        """Fetch from a registry through skopeo, for this machine's platform or another ("linux/arm64"). With None
+        the logins are those of docker's config.json. Yields lines and progress."""
         ...
 
     def push(
-        self, reference: str, *, verify_tls: bool = True, logins: Sequence[Login] = ()
+        self, reference: str, *, verify_tls: bool = True, logins: Sequence[Login] | None = None
     ) -> AsyncIterator[str | Progress]:
         """Send an image to the registry its name says. Yields lines and progress.
         Raises: TerminalError(reason="NotFound"), TransientError(reason="ErrImagePush")."""

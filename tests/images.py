@@ -64,12 +64,16 @@ def busybox_layer() -> bytes:
 
 
 def docker_archive(
-    path: Path, layers: Sequence[bytes], names: Sequence[str] = (), config: Mapping[str, Any] | None = None
+    path: Path,
+    layers: Sequence[bytes],
+    names: Sequence[str] = (),
+    config: Mapping[str, Any] | None = None,
+    architecture: str = "amd64",
 ) -> Path:
     """Write an archive as `docker save` does, of one image. `layers` are uncompressed, bottom first;
     `config` is the `config` of the image config (Cmd, Env, User, ...)."""
     image = {
-        "architecture": "amd64",
+        "architecture": architecture,
         "os": "linux",
         "created": EPOCH,
         "config": dict(config or {}),
@@ -95,6 +99,7 @@ def busybox_archive(
     *,
     config: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
+    architecture: str = "amd64",
 ) -> Path:
     """Write a docker-archive of a busybox image. `config` adds to the default (`Cmd` sh, `PATH`);
     `files` (path without leading `/` -> content) become a second layer."""
@@ -105,4 +110,4 @@ def busybox_archive(
             extra.add(file, content, mode=0o755 if content.startswith(b"#!") else 0o644)
         layers.append(extra.content())
     default = {"Cmd": ["sh"], "Env": ["PATH=/bin"], "WorkingDir": "/"}
-    return docker_archive(path, layers, [name], {**default, **(config or {})})
+    return docker_archive(path, layers, [name], {**default, **(config or {})}, architecture)

@@ -233,8 +233,10 @@ class Order:
             raise self._fault(name, "an object of strings")
         return values
 
-    def logins(self, name: str) -> Sequence[Login]:
-        """Logins to registries; none when the field is absent. What is wrong with them is said without them."""
+    def logins(self, name: str) -> Sequence[Login] | None:
+        """Logins to registries; None when the field is absent. What is wrong with them is said without them."""
+        if name not in self.fields:
+            return None
         try:
             return logins_in({"auths": self.fields.get(name)})
         except ValueError as error:

@@ -76,7 +76,7 @@ async def test_images(world: Any) -> None:
         (
             "images/push",
             {"reference": "x:1", "verifyTls": False},
-            ("push", "x:1", {"verify_tls": False, "logins": ()}),
+            ("push", "x:1", {"verify_tls": False, "logins": None}),
         ),
         (
             "images/build",

@@ -100,10 +100,12 @@ def _helper(config: dict[str, Any], registry: str) -> str:
 
 def _ask(helper: str, registry: str) -> Login | None:
     try:
-        answer = json.loads(_run(helper, "get", _key(registry)))
-        username, secret = str(answer["Username"]), str(answer["Secret"])
+        given = _run(helper, "get", _key(registry))
     except _Unknown:
         return None
+    try:
+        answer = json.loads(given)
+        username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"docker-credential-{helper} gave no login that can be read") from None
     if username == _IDENTITY:

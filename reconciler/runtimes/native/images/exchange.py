@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from reconciler.errors import TerminalError
@@ -24,7 +24,14 @@ from reconciler.runtimes.native.images.docker_config import logins_of_machine
 from reconciler.runtimes.native.images.flight import Feed, Flights
 from reconciler.runtimes.native.images.layout import Layout
 from reconciler.runtimes.native.images.registry import Registry, Remote
-from reconciler.runtimes.native.images.spec import ORIGIN, REF_NAME, InvalidImage, parse_index, parse_platform
+from reconciler.runtimes.native.images.spec import (
+    ORIGIN,
+    REF_NAME,
+    Descriptor,
+    InvalidImage,
+    parse_index,
+    parse_platform,
+)
 from reconciler.runtimes.native.images.staging import Staging
 from reconciler.runtimes.native.images.transport import Kind, SkopeoFailed
 
@@ -43,12 +50,13 @@ class PullResult:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """A pull as somebody wants it. `platform` is (os, architecture, variant)."""
+    """A pull as somebody wants it. `platform` is (os, architecture, variant); `own` adds the logins of this machine."""
 
     name: str
     platform: tuple[str, str, str] = _MACHINE
     verify_tls: bool = True
     logins: tuple[Login, ...] = field(default=(), repr=False)
+    own: bool = True
 
 
 class Take(Protocol):
@@ -90,10 +98,10 @@ class Exchange:
         return await asyncio.shield(self._join(_Order(name, logins=tuple(logins)))[0])
 
     async def pull(
-        self, name: str, platform: str, verify_tls: bool, logins: Sequence[Login]
+        self, name: str, platform: str, verify_tls: bool, logins: Sequence[Login] | None
     ) -> AsyncGenerator[str | Progress, None]:
         """See `Images.pull`; `name` is normalized."""
-        order = _Order(name, _platform(platform), verify_tls, tuple(logins))
+        order = _Order(name, _platform(platform), verify_tls, tuple(logins or ()), own=logins is None)
         task, feed = self._join(order)
         async for said in feed.follow(task):
             yield said
@@ -101,7 +109,9 @@ class Exchange:
         news = f"{result.bytes} bytes" if result.bytes else "it was up to date"
         yield f"pulled {familiar(name)} in {result.seconds:.1f} s, {news}"
 
-    async def push(self, name: str, verify_tls: bool, logins: Sequence[Login]) -> AsyncGenerator[str | Progress, None]:
+    async def push(
+        self, name: str, verify_tls: bool, logins: Sequence[Login] | None
+    ) -> AsyncGenerator[str | Progress, None]:
         """See `Images.push`; `name` is normalized."""
         if "@" in name:
             raise TerminalError(f"{familiar(name)!r} has a digest: push a tag", reason="InvalidImageName")
@@ -117,7 +127,7 @@ class Exchange:
                 await task
         yield f"pushed {familiar(name)} in {time.monotonic() - started:.1f} s, {size_bytes} bytes, digest {digest}"
 
-    async def _push(self, name: str, verify_tls: bool, logins: Sequence[Login], feed: Feed) -> tuple[str, int]:
+    async def _push(self, name: str, verify_tls: bool, logins: Sequence[Login] | None, feed: Feed) -> tuple[str, int]:
         place = self._place
         async with place.content(), place.staging() as staging:
             entry = next((e for e in place.layout.entries() if names.name_of(e) == name), None)
@@ -125,11 +135,13 @@ class Exchange:
                 raise TerminalError(f"image {familiar(name)!r} is not in the store", reason="NotFound")
             known = place.catalog.read(entry)
             feed.say(f"pushing {familiar(name)}, {len(known.manifest.layers)} layers, {known.size_bytes} bytes")
-            registry = Registry(
-                name, staging, logins=await _with_those_of_machine(name, logins), verify_tls=verify_tls, pushing=True
-            )
+            if logins is None:
+                logins = await asyncio.to_thread(logins_of_machine, name)
+            registry = Registry(name, staging, logins=logins, verify_tls=verify_tls, pushing=True)
             source = f"oci:{place.layout.path}:{entry.annotations[REF_NAME]}"
-            return await registry.send(source, known.size_bytes, feed.measure), known.size_bytes
+            digest = await registry.send(source, known.size_bytes, feed.measure)
+            await self._note_origin(entry, digest)
+            return digest, known.size_bytes
 
     def _join(self, order: _Order) -> tuple[asyncio.Task[PullResult], Feed]:
         def start() -> Coroutine[Any, Any, PullResult]:
@@ -143,15 +155,18 @@ class Exchange:
         started, place = time.monotonic(), self._place
         try:
             async with place.content(), place.staging() as staging:
-                logins = await _with_those_of_machine(order.name, order.logins)
-                registry = Registry(order.name, staging, logins=logins, verify_tls=order.verify_tls)
+                own = await asyncio.to_thread(logins_of_machine, order.name) if order.own else ()
+                registry = Registry(order.name, staging, logins=(*order.logins, *own), verify_tls=order.verify_tls)
                 os, architecture, variant = order.platform
                 remote = await registry.find(architecture, os=os, variant=variant)
                 fetched_bytes, known = 0, await self._up_to_date(order, remote)
                 if known is None:
                     fetched_bytes = await registry.fetch(remote, place.layout.blobs, feed.say, feed.measure)
-                    self._check_platform(order, staging)
+                    (entry,) = parse_index((staging.path / "index.json").read_bytes())
+                    _check_platform(order, place.catalog.read(entry))
                     known = await place.take(staging, (order.name,), origin=remote.digest)
+                else:
+                    _check_platform(order, known)
         except InvalidImage:
             await place.sweep()
             raise
@@ -166,35 +181,36 @@ class Exchange:
         return result
 
     async def _up_to_date(self, order: _Order, remote: Remote) -> Known | None:
-        """The image of that name, if it is what the registry has, and whole."""
+        """The image of that name, if it is what the registry has, and whole. The config decides: it names the
+        content of all layers, which may be compressed in another way there."""
         place = self._place
         for entry in place.layout.entries():
-            if names.name_of(entry) != order.name or entry.annotations.get(ORIGIN) != remote.digest:
+            if names.name_of(entry) != order.name or order.name not in place.catalog.references():
                 continue
             with contextlib.suppress(InvalidImage):
                 known = place.catalog.read(entry)
-                if known.id == remote.manifest.config.digest and order.name in place.catalog.references():
+                if known.id == remote.manifest.config.digest:
                     await place.unpack(known)
+                    await self._note_origin(entry, remote.digest)
                     return known
         return None
 
-    def _check_platform(self, order: _Order, staging: Staging) -> None:
-        """An image that is not one of several platforms may be for another than this.
-
-        Raises: InvalidImage."""
-        (entry,) = parse_index((staging.path / "index.json").read_bytes())
-        made_for = self._place.catalog.read(entry).config.platform
-        if parse_platform(made_for)[:2] != order.platform[:2]:
-            wanted = "/".join(filter(None, order.platform))
-            raise InvalidImage(
-                f"pulling {familiar(order.name)!r}: the image is for {made_for}, not for {wanted}; "
-                f"--platform {made_for} pulls it all the same"
-            )
+    async def _note_origin(self, entry: Descriptor, digest: str) -> None:
+        """Remember which digest the name of an entry stands for in its registry."""
+        noted = replace(entry, annotations={**entry.annotations, ORIGIN: digest})
+        if noted != entry:
+            await asyncio.to_thread(self._place.layout.update, lambda all: [noted if e == entry else e for e in all])
 
 
-async def _with_those_of_machine(name: str, logins: Sequence[Login]) -> tuple[Login, ...]:
-    """Those given, before those of docker's config.json of the user we run as."""
-    return (*logins, *await asyncio.to_thread(logins_of_machine, name))
+def _check_platform(order: _Order, known: Known) -> None:
+    """An image that is not one of several platforms may be for another than was asked for. Raises: InvalidImage."""
+    made_for = known.config.platform
+    if parse_platform(made_for)[:2] != order.platform[:2]:
+        wanted = "/".join(filter(None, order.platform))
+        raise InvalidImage(
+            f"pulling {familiar(order.name)!r}: the image is for {made_for}, not for {wanted}; "
+            f"--platform {made_for} pulls it all the same"
+        )
 
 
 def _platform(text: str) -> tuple[str, str, str]:

@@ -20,7 +20,7 @@ class Flights(Generic[T]):
     def join(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
         """The task that does `key`: the one under way, else a new one that runs `work`."""
         task = self._tasks.get(key)
-        if task is None:
+        if task is None or task.done():
             task = self._tasks[key] = asyncio.create_task(work())
             task.add_done_callback(lambda done: self._landed(key, done))
         return task
@@ -33,7 +33,8 @@ class Flights(Generic[T]):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _landed(self, key: Hashable, task: asyncio.Task[T]) -> None:
-        self._tasks.pop(key, None)
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
         if not task.cancelled():
             task.exception()  # its callers may all be gone: then nobody else looks at it
 

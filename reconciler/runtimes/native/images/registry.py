@@ -34,7 +34,15 @@ from reconciler.runtimes.native.images.spec import (
     parse_manifest,
 )
 from reconciler.runtimes.native.images.staging import Staging
-from reconciler.runtimes.native.images.transport import Kind, SkopeoFailed, failure, into_layout, skopeo, staged_bytes
+from reconciler.runtimes.native.images.transport import (
+    Kind,
+    SkopeoFailed,
+    failure,
+    into_layout,
+    registries_conf,
+    skopeo,
+    staged_bytes,
+)
 
 T = TypeVar("T")
 
@@ -221,7 +229,15 @@ def try_login(login: Login, *, verify_tls: bool) -> None:
         () if verify_tls and not is_loopback(login.scope) else ("--tls-verify=false",),
     )
     with tempfile.TemporaryDirectory(prefix="reconciler-login-") as folder:
-        command = ("skopeo", "login", *tls, f"--authfile={folder}/auth.json", "--username", login.username)
+        command = (
+            "skopeo",
+            *registries_conf(),
+            "login",
+            *tls,
+            f"--authfile={folder}/auth.json",
+            "--username",
+            login.username,
+        )
         try:
             done = subprocess.run(
                 (*command, "--password-stdin", login.scope),

@@ -129,7 +129,7 @@ class ImageStore(Images):
         return await self._exchange.pull_image(_checked_name(reference), logins)
 
     async def pull(
-        self, reference: str, *, platform: str = "", verify_tls: bool = True, logins: Sequence[Login] = ()
+        self, reference: str, *, platform: str = "", verify_tls: bool = True, logins: Sequence[Login] | None = None
     ) -> AsyncIterator[str | Progress]:
         """See `Images.pull`; raises what `pull_image` does, and TerminalError(reason="InvalidPlatform")."""
         pulling = self._exchange.pull(_checked_name(reference), platform, verify_tls, logins)
@@ -138,7 +138,7 @@ class ImageStore(Images):
                 yield said
 
     async def push(
-        self, reference: str, *, verify_tls: bool = True, logins: Sequence[Login] = ()
+        self, reference: str, *, verify_tls: bool = True, logins: Sequence[Login] | None = None
     ) -> AsyncIterator[str | Progress]:
         """See `Images.push`.
 

@@ -117,8 +117,10 @@ async def skopeo(
     # who has no policy for signatures wants none checked; without the file skopeo would refuse all
     policy = () if await asyncio.to_thread(_POLICY.exists) else ("--insecure-policy",)
     async with Program(
-        ("skopeo", "--debug", *policy, *arguments),  # only its debug log tells that a registry asks for time
-        env={"TMPDIR": str(staging.path)},
+        # only its debug log tells that a registry asks for time
+        ("skopeo", "--debug", *policy, *registries_conf(), *arguments),
+        # it would look for logins in docker's config.json too, and it has been told which to use
+        env={"TMPDIR": str(staging.path), "DOCKER_CONFIG": str(staging.path)},
         namespaces=namespaces,
         pass_fds=(staging.fd,),
         stall_seconds=_STALL_SECONDS,
@@ -141,6 +143,12 @@ async def skopeo(
             raise SkopeoFailed(f"{what}: {error}", Kind.AWAY, reason=reason) from None
     if code != 0:
         raise failure(what, "".join(said), reason)
+
+
+def registries_conf() -> tuple[str, ...]:
+    """The option for the registries.conf that podman and buildah would read: skopeo does not look at this variable."""
+    path = os.environ.get("CONTAINERS_REGISTRIES_CONF")
+    return (f"--registries-conf={path}",) if path else ()
 
 
 def staged_bytes(path: Path, prefix: str = "") -> int:

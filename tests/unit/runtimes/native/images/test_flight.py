@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from reconciler.ports import Progress
 from reconciler.runtimes.native.images.flight import Feed, Flights
 
 
@@ -85,3 +86,34 @@ async def test_every_reader_of_a_feed_sees_all_lines() -> None:
     gate.set()
     assert await early == await late == ["one", "two"]
     assert await read() == ["one", "two"]
+
+
+async def test_progress_is_followed_and_told_last() -> None:
+    feed = Feed()
+    go = asyncio.Event()
+
+    async def work() -> None:
+        feed.measure(Progress(1, 9))
+        await go.wait()
+        feed.say("line")
+        feed.measure(Progress(9, 9))
+
+    task = asyncio.create_task(work())
+    told: list[str | Progress] = []
+    async for said in feed.follow(task):
+        told.append(said)
+        go.set()
+    assert told == [Progress(1, 9), "line", Progress(9, 9)]
+
+
+async def test_what_has_just_ended_is_not_joined() -> None:
+    flights: Flights[int] = Flights()
+    numbers = iter(range(9))
+
+    async def work() -> int:
+        return next(numbers)
+
+    first = flights.join("a", work)
+    await asyncio.sleep(0)
+    assert first.done()
+    assert await flights.join("a", work) == 1
