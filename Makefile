@@ -1,4 +1,4 @@
-# `make` lists what there is. Everything sets up what it needs by itself (scripts/setup).
+# `make` lists what there is. Everything sets up what it needs by itself (.ci/setup).
 SHELL := /bin/bash
 # The loop and the tests of it need root: mounts, network namespaces, cgroups.
 ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "sudo --preserve-env=CI,HOME,PATH")
@@ -12,11 +12,11 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what running and testing need
-	@scripts/setup test
+	@.ci/setup test
 
 image: ## build the image of the example, from busybox, with our own builder
-	@scripts/setup run
-	@mkdir -p .build/web && cp images/web/Dockerfile .build/web/ && cp "$$(command -v busybox)" .build/web/busybox
+	@.ci/setup run
+	@mkdir -p .build/web && cp manifests/web/image/Dockerfile .build/web/ && cp "$$(command -v busybox)" .build/web/busybox
 	$(ROOT) $(BIN)/reconciler build -t localhost/web:1 .build/web
 
 run: image ## run the example: two Deployments, a ConfigMap and a Secret, on http://127.0.0.1:8080/
@@ -27,7 +27,7 @@ down: ## remove what `make run` left running
 	$(ROOT) $(BIN)/reconciler down
 
 lint: ## ruff, mypy --strict, import-linter
-	@scripts/setup test
+	@.ci/setup test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -41,23 +41,23 @@ test: lint ## lint, then every test (as root)
 	exit $$status
 
 unit: ## the tests that need no root
-	@scripts/setup test
+	@.ci/setup test
 	$(BIN)/python -m pytest -q -n 2 tests/unit tests/property
 
 e2e: ## the tests on the real kernel (as root)
-	@scripts/setup test
+	@.ci/setup test
 	$(PYTEST) tests/contract tests/e2e
 
 bench: ## measure the budgets beside the floor, and docker and podman where they work (as root)
-	@scripts/setup test
+	@.ci/setup test
 	$(ROOT) $(BIN)/python -m tests.bench
 
 dashboards: ## write dashboards/*.json again from their code
-	@scripts/setup test
+	@.ci/setup test
 	$(BIN)/python dashboards/overview.py
 
 screenshot: image ## make docs/watch.svg again, from the real thing
-	$(ROOT) scripts/screenshot
+	$(ROOT) docs/screenshot
 
 format: ## ruff's formatting and fixes
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

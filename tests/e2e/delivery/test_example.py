@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 def test_the_web_application_answers_follows_and_heals(one: Instance) -> None:
     context = one.base / "context"
     context.mkdir()
-    shutil.copy(ROOT / "images" / "web" / "Dockerfile", context)
+    shutil.copy(ROOT / "manifests" / "web" / "image" / "Dockerfile", context)
     shutil.copy(shutil.which("busybox", path=f"{os.environ['PATH']}:/bin") or "busybox", context / "busybox")
     assert "built localhost/web:1" in one.cli("build", "-t", "localhost/web:1", str(context))
 
