@@ -59,7 +59,14 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "logout": Verb("logout", "Forget the login to a registry."),
         "build": Verb("build", "Build an image from a Dockerfile."),
         "load": Verb("load", "Take images from an archive."),
+        "save": Verb("save", "Write images into an archive."),
         "import": Verb("import_root", "Make an image of a root filesystem tarball."),
+        "tag": Verb("tag", "Give an image another name."),
+        "rmi": Verb("rmi", "Remove images."),
+        "inspect": Verb("inspect", "Show all there is to know of images and containers."),
+        "history": Verb("history", "Show the steps that made an image."),
+        "prune": Verb("prune", "Remove unused images."),
+        "system": Verb("system", "Disk usage, facts, making room."),
     },
     "This program": {
         "completion": Verb("completion", "Print the completion script for your shell."),
@@ -80,8 +87,7 @@ class Verbs(click.Group):
         if verb is None:
             return None
         command: click.Command = importlib.import_module(f"reconciler.cli.{verb.module}").command
-        taken = {flag for param in command.params for flag in (*param.opts, *param.secondary_opts)}
-        command.params.extend(option for option in global_options(hidden=True) if taken.isdisjoint(option.opts))
+        _take_global_options(command)
         return command
 
     def resolve_command(
@@ -110,6 +116,14 @@ class Verbs(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(PIPE_CLOSED)
         return result
+
+
+def _take_global_options(command: click.Command) -> None:
+    """After a verb, and after each verb of a group, they may stand too."""
+    taken = {flag for param in command.params for flag in (*param.opts, *param.secondary_opts)}
+    command.params.extend(option for option in global_options(hidden=True) if taken.isdisjoint(option.opts))
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _take_global_options(inner)
 
 
 def _nearest(word: str) -> str:

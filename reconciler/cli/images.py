@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import click
@@ -23,23 +25,35 @@ HEADERS = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE")
     epilog="""\b
 Examples:
   reconciler images
-  reconciler images web            of one repository
-  reconciler images -q             ids, for scripts
+  reconciler images web                       of one repository
+  reconciler images 'team/*:1'                of all that fit
+  reconciler images -f dangling=true          those without a name
+  reconciler images -q                        ids, for scripts
 """
 )
 @click.argument("repository", required=False, metavar="[REPOSITORY[:TAG]]")
+@click.option("-a", "--all", "every", is_flag=True, help="As docker has it; no layer is an image of its own here.")
+@click.option("-f", "--filter", "filters", multiple=True, metavar="KEY=VALUE", help="Only images that fit.")
 @click.option("-q", "--quiet", is_flag=True, help="Only ids.")
 @click.option("--no-trunc", is_flag=True, help="Ids in full.")
 @click.option("--digests", is_flag=True, help="Show the digests of the manifests, too.")
 @output_option("json", "yaml")
 @pass_session
 def command(
-    session: Session, repository: str | None, quiet: bool, no_trunc: bool, digests: bool, output: str | None
+    session: Session,
+    repository: str | None,
+    every: bool,
+    filters: tuple[str, ...],
+    quiet: bool,
+    no_trunc: bool,
+    digests: bool,
+    output: str | None,
 ) -> None:
     """List images, youngest first."""
+    fits = parse_filters(filters)
     with session.client() as client:
         listed: list[Json] = client.get(f"{OWN}/images")
-    shown = [image for image in listed if repository is None or any(_fits(repository, name) for name in names(image))]
+    shown = [image for image in listed if fits(image) and (repository is None or _named(image, repository))]
     shown.sort(key=lambda image: parse_time(image["createdAt"]) or 0.0, reverse=True)
     match output:
         case "json":
@@ -86,9 +100,38 @@ def names(image: Json) -> list[tuple[str, str]]:
     return sorted(found) or [("<none>", "<none>")]
 
 
+def parse_filters(filters: Sequence[str]) -> Callable[[Json], bool]:
+    """Read docker's `--filter key=value`: dangling=true|false, reference=PATTERN. Raises: click.UsageError."""
+    tests: list[Callable[[Json], bool]] = []
+    for text in filters:
+        key, _, value = text.partition("=")
+        if key == "dangling" and value in ("true", "false"):
+            tests.append(partial(_dangles, wanted=value == "true"))
+        elif key == "reference" and value:
+            tests.append(partial(_named, asked=value))
+        else:
+            raise click.UsageError(f"no such filter: {text!r}; there are dangling=true|false, reference=PATTERN")
+    return lambda image: all(test(image) for test in tests)
+
+
+def _dangles(image: Json, wanted: bool) -> bool:
+    return (not image["references"]) == wanted
+
+
+def _named(image: Json, asked: str) -> bool:
+    return any(_fits(asked, name) for name in names(image))
+
+
 def _fits(asked: str, name: tuple[str, str]) -> bool:
+    """Whether a name, short or in full, with its tag or without, fits a pattern in which `*` stands for no `/`."""
     repository, tag = name
-    return asked in (repository, f"{repository}:{tag}")
+    wanted = short_image(asked)
+    return any(_match(wanted, shown) for shown in (repository, f"{repository}:{tag}"))
+
+
+def _match(pattern: str, text: str) -> bool:
+    parts, wanted = text.split("/"), pattern.split("/")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
 def short_id(image: Json, *, whole: bool) -> str:
