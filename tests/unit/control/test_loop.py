@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -590,5 +590,51 @@ def test_on_hold_only_what_was_ordered_down_goes(tmp_path: Path) -> None:
             assert list(runtime.pods()) == [Ref("Pod", "default", "one")]
             assert w.main("one").state is State.PAUSED
             assert w.main("one").id != dead
+
+    run(main())
+
+
+@scenario
+async def test_an_end_of_which_nobody_told_is_seen_by_the_relist(w: World) -> None:
+    await w.put(web_yaml=pod("web", restartPolicy="Never"))
+    await asyncio.sleep(21)
+    w.runtime.change(w.main().id, state=State.EXITED, exit_code=0, finished_at=0.0)
+    await asyncio.sleep(11)
+    record = w.store.get(Ref("Pod", "default", "web"))
+    assert record is not None and record.status["phase"] == "Succeeded"
+
+
+@scenario
+async def test_a_start_that_fails_and_leaves_nothing_backs_off_too(w: World) -> None:
+    tries: list[float] = []
+
+    def fail(step: Step) -> TerminalError | None:
+        if isinstance(step.action, StartContainer):
+            tries.append(asyncio.get_running_loop().time())
+            w.runtime._remove(step.action.id, lambda there: replace(there, containers=()))
+            return TerminalError("no", reason="RunContainerError")
+        return None
+
+    w.runtime.fail = fail
+    await w.put(web_yaml=pod("web"))
+    await asyncio.sleep(300)
+    gaps = [round(b - a) for a, b in itertools.pairwise(tries)]
+    assert gaps[:7] == [1, 2, 4, 8, 16, 32, 60]
+
+
+def test_what_was_taken_away_while_no_daemon_ran_is_new_when_it_comes_back(tmp_path: Path) -> None:
+    config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\n"
+    ref = Ref("ConfigMap", "default", "conf")
+
+    async def main() -> None:
+        async with world(tmp_path, folder=Folder(files={"conf.yaml": config, "x.yaml": "# x"})) as w:
+            first = w.store.get(ref)
+            runtime = w.runtime
+        await asyncio.sleep(100)
+        async with world(tmp_path, runtime, Folder(files={"x.yaml": "# x"})) as w:
+            await w.put(conf_yaml=config)
+            again = w.store.get(ref)
+            assert first is not None and again is not None
+            assert again.created_at >= first.created_at + 100
 
     run(main())

@@ -283,6 +283,7 @@ async def test_a_watcher_that_does_not_keep_up_is_ended_and_holds_no_more(
         store.event(WEB, f"Reason{number}", "said")
     assert (await first).type == "ADDED"
     assert len([change async for change in slow]) <= 5
+    assert not store._watchers
     store.close()
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import ConflictError
@@ -41,6 +41,7 @@ def test_pick(taken: list[int], preferred: int | None, expected: int) -> None:
     assert got == ip(expected)
 
 
+@settings(deadline=None)
 @given(network=networks, data=st.data())
 def test_pick_hands_out_each_address_once_and_then_says_that_there_are_no_more(network, data) -> None:
     taken: set[IPv4Address] = set()

@@ -55,6 +55,8 @@ def want(container: str, spec: str = "") -> Want:
         ("$A $", "$A $"),
         ("$(A", "$(A"),
         ("$$", "$"),
+        ("$(A$(B))", "$(A$(B))"),  # a name ends with the first parenthesis, whatever is in it
+        ("$(A", "$(A"),
     ],
 )
 def test_references(text: str, expected: str) -> None:
