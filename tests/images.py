@@ -69,17 +69,20 @@ def docker_archive(
     names: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
     architecture: str = "amd64",
+    *,
+    history: bool = True,
 ) -> Path:
     """Write an archive as `docker save` does, of one image. `layers` are uncompressed, bottom first;
     `config` is the `config` of the image config (Cmd, Env, User, ...)."""
-    image = {
+    image: dict[str, Any] = {
         "architecture": architecture,
         "os": "linux",
         "created": EPOCH,
         "config": dict(config or {}),
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]},
-        "history": [{"created": EPOCH, "created_by": f"layer {number}"} for number, _ in enumerate(layers)],
     }
+    if history:
+        image["history"] = [{"created": EPOCH, "created_by": f"layer {number}"} for number, _ in enumerate(layers)]
     content = json.dumps(image).encode()
     config_name = f"{hashlib.sha256(content).hexdigest()}.json"
     files = {f"{number}/layer.tar": layer for number, layer in enumerate(layers)}

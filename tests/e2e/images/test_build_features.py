@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.errors import TerminalError
 from reconciler.runtimes.native.images.store import ImageStore
-from tests.images import busybox_archive
+from tests.images import busybox_archive, busybox_layer, docker_archive
 
 Context = Callable[..., Path]
 
@@ -157,3 +157,13 @@ async def test_an_image_with_a_health_check_is_a_docker_image_again(
     async for _ in store.load(str(archive), reference="built:2"):
         pass
     assert "Healthcheck" in (await store.resolve("docker.io/library/built:2")).config["config"]
+
+
+async def test_a_base_that_tells_no_history(store: ImageStore, context: Context, tmp_path: Path) -> None:
+    """OCI lets it be left out, and tools that make small images do."""
+    archive = docker_archive(
+        tmp_path / "bare.tar", [busybox_layer()], ["bare:1"], {"Env": ["PATH=/bin"]}, history=False
+    )
+    async for _ in store.load(str(archive)):
+        pass
+    assert "made" in await build(store, context("FROM bare:1\nCOPY f /f\nRUN cat /f\n", f="made\n"))

@@ -24,6 +24,7 @@ from reconciler.runtimes.native.images.docker_fields import (
     has_docker_fields,
     render_docker_manifest,
     with_docker_fields,
+    with_history,
 )
 from reconciler.runtimes.native.images.dockerfile import Instruction, line_of_step, parse_dockerfile
 from reconciler.runtimes.native.images.layout import Layout
@@ -41,6 +42,7 @@ _NOISE = re.compile(r'^time="[^"]*" level=|^subprocess exited with status \d+$')
 _STEP = re.compile(r"^(?:\[(\d+)/\d+\] )?STEP \d+/\d+: ")
 _FAILED_STEP = re.compile(r'building at STEP "((?:[^"\\]|\\.)*)": (.*)', re.DOTALL)
 _UNRESOLVED_STEP = re.compile(r"resolving step \{.* Original:(.*?) Flags:.* StartLine:(\d+) .*?\}: (.*)", re.DOTALL)
+_UNCOMMITTED_STEP = re.compile(r"for step \{.* Original:(.*?)\}: (.*)", re.DOTALL)
 _GO_DUMP = re.compile(r" &imagebuilder\.Step\{.*")
 
 
@@ -218,9 +220,11 @@ def _failure(dockerfile: Dockerfile, stage: int | None, said: str) -> TerminalEr
     words = said.removeprefix("Error: ")
     if unresolved := _UNRESOLVED_STEP.search(words):
         return TerminalError(f"{file}:{unresolved[2]}: {unresolved[1]}: {unresolved[3]}"[:500], reason="BuildFailed")
+    if uncommitted := _UNCOMMITTED_STEP.search(words):
+        words = f'building at STEP "{uncommitted[1]}": {uncommitted[2]}'
     failed = _FAILED_STEP.search(words)
     if failed is None:
-        return TerminalError(f"{file}: {words[-500:]}", reason="BuildFailed")
+        return TerminalError(f"{file}: {words[:500]}", reason="BuildFailed")
     if "Unknown instruction" in words and (heredoc := next((i for i in instructions if i.heredocs), None)):
         return TerminalError(
             f"{file}:{heredoc.line}: the buildah of this machine does not know heredocs; write the RUN with && and \\",
@@ -233,15 +237,23 @@ def _failure(dockerfile: Dockerfile, stage: int | None, said: str) -> TerminalEr
 
 
 def docker_source(folder: Path, layout: Layout, manifest: Manifest, config: Config) -> str | None:
-    """An image of the layout in skopeo's syntax, such that buildah sees what only Docker's config says;
-    None where it says no more than OCI knows. Writes into `folder`, an empty directory. Blocks."""
-    document = render_docker_manifest(manifest) if has_docker_fields(config.value) else None
+    """An image of the layout in skopeo's syntax, such that buildah sees all that Docker's config says;
+    None where the layout itself will do. Writes into `folder`, an empty directory. Blocks."""
+    value = with_history(config.value, len(manifest.layers))
+    if value is config.value and not has_docker_fields(value):
+        return None
+    content = layout.read_document(manifest.config.digest) if value is config.value else json.dumps(value).encode()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    document = render_docker_manifest(
+        replace(manifest, config=replace(manifest.config, digest=digest, size_bytes=len(content)))
+    )
     if document is None:
         return None
     (folder / "version").write_text("Directory Transport Version: 1.1\n")
     (folder / "manifest.json").write_bytes(document)
-    for digest in {blob.digest for blob in (manifest.config, *manifest.layers)}:
-        (folder / digest.removeprefix("sha256:")).symlink_to(layout.blob_path(digest))
+    (folder / digest.removeprefix("sha256:")).write_bytes(content)
+    for layer in {layer.digest for layer in manifest.layers}:
+        (folder / layer.removeprefix("sha256:")).symlink_to(layout.blob_path(layer))
     return f"dir:{folder}"
 
 

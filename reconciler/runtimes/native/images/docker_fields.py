@@ -35,6 +35,15 @@ def with_docker_fields(oci: bytes, docker: bytes) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
+def with_history(config: Mapping[str, Any], layers: int) -> Mapping[str, Any]:
+    """The config with an entry of history for each of its `layers`: OCI lets it be left out, buildah stops without."""
+    history = config.get("history") or []
+    told = sum(not entry.get("empty_layer") for entry in history if isinstance(entry, dict))
+    if told == layers:
+        return config
+    return {**config, "history": [{"created_by": "unknown"} for _ in range(layers)]}
+
+
 def render_docker_manifest(manifest: Manifest) -> bytes | None:
     """The manifest in Docker's words (schema 2); None where it has none: for layers in zstd."""
     if any(layer.media_type.endswith("zstd") for layer in manifest.layers):

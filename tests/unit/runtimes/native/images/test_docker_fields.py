@@ -4,6 +4,7 @@ from reconciler.runtimes.native.images.docker_fields import (
     has_docker_fields,
     render_docker_manifest,
     with_docker_fields,
+    with_history,
 )
 from reconciler.runtimes.native.images.spec import Descriptor, Manifest
 
@@ -46,3 +47,11 @@ def test_a_manifest_in_docker_words() -> None:
         "application/vnd.docker.image.rootfs.diff.tar.gzip",
     ]
     assert render_docker_manifest(manifest("tar+zstd")) is None, "Docker has no word for zstd"
+
+
+def test_history_is_made_whole() -> None:
+    whole = {"history": [{"created_by": "a"}, {"created_by": "b", "empty_layer": True}]}
+    assert with_history(whole, 1) is whole
+    assert with_history({"os": "linux"}, 2) == {"os": "linux", "history": [{"created_by": "unknown"}] * 2}
+    assert with_history(whole, 2)["history"] == [{"created_by": "unknown"}] * 2
+    assert with_history({"history": None}, 0) == {"history": None}
