@@ -56,7 +56,6 @@ def want(container: str, spec: str = "") -> Want:
         ("$(A", "$(A"),
         ("$$", "$"),
         ("$(A$(B))", "$(A$(B))"),  # a name ends with the first parenthesis, whatever is in it
-        ("$(A", "$(A"),
     ],
 )
 def test_references(text: str, expected: str) -> None:
