@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.errors import TerminalError, TransientError
 from reconciler.ports import Progress
+from reconciler.runtimes.native.images import registry as registry_module
 from reconciler.runtimes.native.images import transport
 from reconciler.runtimes.native.images.store import ImageStore
 from tests.e2e.registry import Registry
@@ -103,8 +104,9 @@ async def test_a_registry_that_is_down(store: ImageStore) -> None:
 
 
 async def test_a_registry_that_cuts_the_connection(
-    store: ImageStore, broken_registry: tuple[str, socket.socket]
+    store: ImageStore, broken_registry: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(registry_module, "_AGAIN_SECONDS", (0.01,))
     host, listener = broken_registry
 
     def cut() -> None:
