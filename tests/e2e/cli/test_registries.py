@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.instance import Instance
+from tests.e2e.faulty import in_front_of, slow
+from tests.e2e.instance import PROGRAM, Instance
 from tests.e2e.registry import PASSWORD, USER, Registry, serving
 from tests.images import busybox_archive
 
@@ -33,7 +38,8 @@ def login(one: Instance, host: str, password: str = PASSWORD) -> tuple[int, str]
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_login_is_kept_as_docker_keeps_it(config: Path, one: Instance, guarded: Registry) -> None:
+def test_a_login_is_kept_as_docker_keeps_it(config: Path, guarded: Registry, tmp_path: Path) -> None:
+    one = Instance(tmp_path)  # needs no daemon, and starts none
     config.parent.mkdir()
     config.write_text('{"psFormat": "table"}')
     config.chmod(0o644)
@@ -104,3 +110,36 @@ def test_push_pull_and_what_they_say(config: Path, one: Instance, guarded: Regis
         assert (done.returncode, done.stdout.strip("\n").count("\n")) == (code, 0), arguments
         assert said in done.stderr and "Traceback" not in done.stderr, arguments
     assert PASSWORD not in one.log.read_text()
+
+
+def on_a_terminal(one: Instance, *arguments: str, typed: tuple[tuple[str, str], ...] = ()) -> str:
+    """Run a verb on a terminal of its own, answering what it asks; returns all that was to be seen."""
+    ours, theirs = pty.openpty()
+    program = [PROGRAM, "--state-dir", str(one.state_dir), "--run-dir", str(one.run_dir), *arguments]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    process = subprocess.Popen(program, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    seen, answers = b"", list(typed)
+    with contextlib.suppress(OSError):  # the other side is closed: the program has ended
+        while piece := os.read(ours, 65536):
+            seen += piece
+            if answers and answers[0][0].encode() in seen:
+                os.write(ours, answers.pop(0)[1].encode())
+    os.close(ours)
+    assert process.wait(timeout=20) == 0, seen
+    return seen.decode(errors="replace")
+
+
+def test_on_a_terminal_there_is_a_bar_and_a_password_is_not_shown(
+    config: Path, one: Instance, guarded: Registry, tmp_path: Path
+) -> None:
+    typed = (("Username for ", f"{USER}\n"), ("Password: ", f"{PASSWORD}\n"))
+    asked = on_a_terminal(one, "login", guarded.host, typed=typed)
+    assert f"logged in to {guarded.host} as {USER}" in asked and PASSWORD not in asked
+    with serving(tmp_path / "plain") as plain:
+        plain.push(busybox_archive(tmp_path / "a.tar"), "bar:1")
+        with in_front_of(plain) as faulty:
+            faulty.on("/blobs/", slow(1_500_000))
+            shown = on_a_terminal(one, "pull", f"{faulty.host}/bar:1")
+    assert "━━━" in shown and "/1.1 MB" in shown
+    assert f"pulled {faulty.host}/bar:1 in " in shown

@@ -96,6 +96,24 @@ def test_a_build_that_fails_shows_its_lines_and_exits_1(run, daemon, make, tmp_p
     assert (result.code, result.out, result.err) == (1, "STEP 1\n", "Error: RUN false: exit status 1\n")
 
 
+def test_pull_and_push_bring_the_logins_of_whoever_runs_them(
+    run, daemon, make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text('{"auths": {"https://r.example.com/v2/": {"auth": "bWU6d29yZA=="}}}')
+    progress = {"progress": {"doneBytes": 1, "totalBytes": 2}}
+    for verb in ("pull", "push"):
+        daemon.on(f"POST {OWN}/images/{verb}", make.lines([progress, {"line": "one"}, DONE]))
+    auths = {"r.example.com": {"auth": "bWU6d29yZA=="}}
+    assert run("pull", "--platform", "linux/arm64", "web").out == "one\n"
+    name = "docker.io/library/web:latest"
+    asked = {"reference": name, "platform": "linux/arm64", "verifyTls": True, "auths": auths}
+    assert daemon.requests[-1].body == asked
+    assert run("push", "--tls-verify=false", "-q", "r.example.com/web:1").out == ""
+    assert daemon.requests[-1].body == {"reference": "r.example.com/web:1", "verifyTls": False, "auths": auths}
+    assert run("pull", "UPPER").code == 2
+
+
 def test_quiet_is_quiet(run, daemon, make, tmp_path: Path) -> None:
     daemon.on(f"POST {OWN}/images/build", make.lines([{"line": "STEP 1"}, DONE]))
     assert run("build", "-q", "-t", "web:1", str(tmp_path)).out == ""
