@@ -166,4 +166,6 @@ async def test_a_base_that_tells_no_history(store: ImageStore, context: Context,
     )
     async for _ in store.load(str(archive)):
         pass
-    assert "made" in await build(store, context("FROM bare:1\nCOPY f /f\nRUN cat /f\n", f="made\n"))
+    where = context("FROM bare:1\nCOPY f /f\nRUN cat /f\n", f="made\n")
+    assert "made" in await build(store, where)
+    assert "made" not in await build(store, where), "it is found in the cache as any other"

@@ -15,6 +15,7 @@ from typing import Any
 from reconciler.runtimes.native.images.spec import Manifest
 
 _FIELDS = ("Healthcheck", "OnBuild", "Shell")
+_EPOCH = "1970-01-01T00:00:00Z"
 _DOCKER = "application/vnd.docker."
 
 
@@ -41,7 +42,9 @@ def with_history(config: Mapping[str, Any], layers: int) -> Mapping[str, Any]:
     told = sum(not entry.get("empty_layer") for entry in history if isinstance(entry, dict))
     if told == layers:
         return config
-    return {**config, "history": [{"created_by": "unknown"} for _ in range(layers)]}
+    # without a time buildah would find nothing of it in its cache
+    entry = {"created": config.get("created") or _EPOCH, "created_by": "unknown"}
+    return {**config, "history": [entry] * layers}
 
 
 def render_docker_manifest(manifest: Manifest) -> bytes | None:

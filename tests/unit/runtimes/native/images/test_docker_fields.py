@@ -52,6 +52,8 @@ def test_a_manifest_in_docker_words() -> None:
 def test_history_is_made_whole() -> None:
     whole = {"history": [{"created_by": "a"}, {"created_by": "b", "empty_layer": True}]}
     assert with_history(whole, 1) is whole
-    assert with_history({"os": "linux"}, 2) == {"os": "linux", "history": [{"created_by": "unknown"}] * 2}
-    assert with_history(whole, 2)["history"] == [{"created_by": "unknown"}] * 2
+    unknown = {"created": "1970-01-01T00:00:00Z", "created_by": "unknown"}
+    assert with_history({"os": "linux"}, 2) == {"os": "linux", "history": [unknown] * 2}
+    assert with_history(whole, 2)["history"] == [unknown] * 2
+    assert with_history({"created": "2026-01-01T00:00:00Z"}, 1)["history"][0]["created"] == "2026-01-01T00:00:00Z"
     assert with_history({"history": None}, 0) == {"history": None}
