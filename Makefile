@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST := $(ROOT) env PATH="$(CURDIR)/$(BIN):/usr/sbin:/sbin:$$PATH" PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run image down test lint unit e2e bench dashboards screenshot format clean
+.PHONY: help setup run image down test lint unit e2e dockerfiles bench dashboards screenshot format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ unit: ## the tests that need no root
 e2e: ## the tests on the real kernel (as root)
 	@.ci/setup test
 	$(PYTEST) tests/contract tests/e2e
+
+dockerfiles: ## build and run everyday Dockerfiles on bases made of Debian's packages (as root; needs the network)
+	@.ci/setup test
+	$(PYTEST) -q --durations=5 tests/dockerfiles
 
 bench: ## measure the budgets beside the floor, and docker and podman where they work (as root)
 	@.ci/setup test
