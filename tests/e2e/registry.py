@@ -28,12 +28,13 @@ class Registry:
     log: Path
     certificate: Path | None = None
 
-    def push(self, archive: Path, name: str) -> str:
-        """Put the image of a docker-archive into the registry. Returns: its whole reference."""
+    def push(self, archive: Path, name: str, *, form: str = "oci") -> str:
+        """Put the image of a docker-archive into the registry, in OCI's form or docker's (`v2s2`).
+        Returns: its whole reference."""
         reference = f"{self.host}/{name}"
         subprocess.run(
             [
-                *("skopeo", "--insecure-policy", "copy", "-q", "--format=oci", "--dest-tls-verify=false"),
+                *("skopeo", "--insecure-policy", "copy", "-q", f"--format={form}", "--dest-tls-verify=false"),
                 *(("--dest-creds", f"{USER}:{PASSWORD}") if self.certificate else ()),
                 *(f"docker-archive:{archive}", f"docker://{reference}"),
             ],

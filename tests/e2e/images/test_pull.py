@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,21 @@ async def test_a_pull_by_digest(store: ImageStore, registry: Registry, tmp_path:
         assert (await store.resolve(name)).digest == digest
     with pytest.raises(TransientError, match="no such image"):
         await store.pull_image(f"{registry.host}/digest@sha256:{'0' * 64}")
+
+
+async def test_an_image_in_dockers_form_has_the_digest_of_its_registry(
+    store: ImageStore, registry: Registry, tmp_path: Path
+) -> None:
+    reference = registry.push(busybox_archive(tmp_path / "a.tar"), "form:1", form="v2s2")
+    request = urllib.request.Request(f"http://{registry.host}/v2/form/manifests/1", method="HEAD")
+    request.add_header("Accept", "application/vnd.docker.distribution.manifest.v2+json")
+    with urllib.request.urlopen(request) as answer:
+        digest = answer.headers["Docker-Content-Digest"]
+    await store.pull_image(reference)
+    assert [image.digest for image in await store.list()] == [digest]
+    assert (await store.pull_image(reference)).bytes == 0
+    await store.pull_image(f"{registry.host}/form@{digest}")
+    assert (await store.inspect(f"{registry.host}/form:any@{digest}")).image.digest == digest
 
 
 async def test_callers_share_one_pull(store: ImageStore, registry: Registry, tmp_path: Path) -> None:

@@ -64,10 +64,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One image with all its names, normalized; none is dangling."""
+    """One image with all its names, normalized; none is dangling. `digest` is that of its registry, if it has one."""
 
     known: Known
     names: tuple[str, ...]
+    digest: str
 
 
 class Catalog:
@@ -100,9 +101,11 @@ class Catalog:
                 known = self.read(entry)
                 seen = found.get(known.id)
                 name = names.name_of(entry)
-                found[known.id] = Listed(
-                    seen.known if seen else known, (*(seen.names if seen else ()), *((name,) if name else ()))
-                )
+                listed = (*(seen.names if seen else ()), *((name,) if name else ()))
+                digest = names.digest_of(entry)
+                if seen and digest == entry.digest:
+                    digest = seen.digest
+                found[known.id] = Listed(seen.known if seen else known, listed, digest)
         return sorted(found.values(), key=lambda image: (-image.known.config.created_at, image.known.id))
 
     def find(self, reference: str) -> Known | None:

@@ -128,7 +128,7 @@ def _run(helper: str, verb: str, text: str) -> str:
     except subprocess.TimeoutExpired:
         raise ValueError(f"the credential helper {program} does not answer") from None
     if done.returncode != 0:
-        if _UNKNOWN in done.stdout:
+        if verb == "get" and _UNKNOWN in done.stdout:
             raise _Unknown
         # what a helper prints may hold what it was given: only the code is shown
         raise ValueError(f"the credential helper {program} failed to {verb} (exit code {done.returncode})")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.errors import ConflictError
 from reconciler.model.reference import familiar, normalize
-from reconciler.runtimes.native.images.spec import REF_NAME, Descriptor
+from reconciler.runtimes.native.images.spec import ORIGIN, REF_NAME, Descriptor
 
 Entries = Sequence[Descriptor]
 
@@ -25,10 +25,12 @@ def name_of(entry: Descriptor) -> str:
 
 
 def has_digest(entry: Descriptor, reference: str) -> bool:
-    """Whether a normalized reference with a digest means this entry: the repository of its name, and its digest.
-    As docker has it, a tag before the digest does not count."""
+    """Whether a normalized reference with a digest means this entry: the repository of its name, and its digest
+    here or in the registry that it comes from. As docker has it, a tag before the digest does not count."""
     name, _, digest = reference.partition("@")
-    return entry.digest == digest and repository_of(name_of(entry)) == repository_of(name)
+    return digest in (entry.digest, entry.annotations.get(ORIGIN)) and repository_of(name_of(entry)) == repository_of(
+        name
+    )
 
 
 def repository_of(name: str) -> str:
@@ -112,3 +114,8 @@ def _without_idle(entries: Entries) -> list[Descriptor]:
             named.add(entry.digest)
         result.append(entry)
     return result
+
+
+def digest_of(entry: Descriptor) -> str:
+    """What the entry's name stands for in its registry; its digest here where none is known."""
+    return entry.annotations.get(ORIGIN, entry.digest)

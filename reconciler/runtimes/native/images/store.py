@@ -287,11 +287,12 @@ class ImageStore(Images):
 
     @contextlib.asynccontextmanager
     async def _staging(self) -> AsyncIterator[Staging]:
-        staging = await asyncio.to_thread(Staging, self.layout.staging)
+        # who is cancelled while it is made must still remove it
+        making = asyncio.create_task(asyncio.to_thread(Staging, self.layout.staging))
         try:
-            yield staging
+            yield await asyncio.shield(making)
         finally:
-            await asyncio.to_thread(staging.close)
+            await asyncio.to_thread((await making).close)
 
 
 def _checked_name(reference: str) -> str:

@@ -167,7 +167,7 @@ def image_of(listed: Listed) -> Image:
     return Image(
         id=known.id,
         references=listed.names,
-        digest=known.digest,
+        digest=listed.digest,
         created_at=known.config.created_at,
         size_bytes=known.size_bytes,
         platform=known.config.platform,
