@@ -16,18 +16,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
-from rich.table import Table
 
 from tests.bench.floor import Floor
+from tests.bench.images import bench_images
 from tests.bench.ours import Ours
 from tests.bench.peers import Compose, Podman, Unavailable
 from tests.bench.stamps import Stamps
+from tests.bench.table import Row, amount, render
 
+PARTS = ("pods", "images", "noop")
 REPEATS = {1: 7, 10: 3, 50: 3}  # once for more
 PEER_REPEATS = {1: 3}
 TIMEOUT_SECONDS = 240.0
@@ -44,22 +45,6 @@ class Subject(Protocol):
     def prepare(self, count: int) -> None: ...
     def start(self) -> float: ...
     def remove(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table. Seconds, or what `unit` says; `most` is the budget in the same unit."""
-
-    what: str
-    ours: float
-    floor: float | None = None
-    most: float | None = None
-    unit: str = "s"
-    peers: tuple[float | None, ...] = ()
-
-    @property
-    def good(self) -> bool | None:
-        return None if self.most is None else self.ours <= self.most
 
 
 def start_seconds(subject: Subject, stamps: Stamps, count: int, repeats: int) -> float:
@@ -184,9 +169,10 @@ def _pss_bytes(pid: int) -> int:
     return 0
 
 
-def bench(work: Path, sizes: Sequence[int], say: Console, *, with_peers: bool) -> Iterator[Row]:
-    """Measure, and yield a row as soon as it is known."""
-    rootfs, archive = root_filesystem(work)
+def bench_pods(
+    work: Path, archive: Path, rootfs: Path, sizes: Sequence[int], say: Console, *, with_peers: bool
+) -> Iterator[Row]:
+    """Starting, restarting, replacing and removing, and a daemon that has nothing to do."""
     stamps = Stamps(work / "stamps")
     floor = Floor(work / "floor", rootfs, stamps)
     ours = Ours(work / "ours", stamps)
@@ -212,6 +198,10 @@ def bench(work: Path, sizes: Sequence[int], say: Console, *, with_peers: bool) -
         yield Row("`reconciler ps`, 50 pods", ps_seconds, None, 0.2)
         yield Row("idle with 50 pods: CPU", percent, None, 0.5, unit="% of a core")
         yield Row("idle with 50 pods: memory", pss, None, 110, unit="MiB PSS")
+
+
+def bench_noop() -> Iterator[Row]:
+    """What a pass over everything costs when there is nothing to do."""
     from tests.bench.noop import cpu_seconds
 
     yield Row("CPU of a no-op pass, 1,000 pods", cpu_seconds(1000, 1000), None, 0.1)
@@ -244,45 +234,39 @@ def root_filesystem(work: Path) -> tuple[Path, Path]:
     return root, archive
 
 
-def render(rows: Sequence[Row], peers: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("what", no_wrap=True)
-    for title in ("floor", "reconciler", "of the floor", "budget", *peers):
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        mark = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}[row.good]
-        ratio = f"{row.ours / row.floor:.2f} x" if row.floor else ""
-        most = row.most if row.floor is None or row.most is None else row.most / row.floor
-        budget = "" if most is None else (f"{most:g} x" if row.floor else _amount(most, row.unit))
-        cells = [_amount(value, "s") if value else "-" for value in row.peers] or ["" for _ in peers]
-        floor = _amount(row.floor, row.unit) if row.floor else ""
-        table.add_row(row.what, floor, _amount(row.ours, row.unit), ratio, f"{budget} {mark}".strip(), *cells)
-    return table
-
-
-def _amount(value: float, unit: str) -> str:
-    if unit != "s":
-        return f"{value:.3g} {unit}"
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
+def bench(options: argparse.Namespace, work: Path, say: Console) -> Iterator[Row]:
+    """Measure, and yield a row as soon as it is known."""
+    rootfs, archive = root_filesystem(work)
+    with_peers = not options.no_peers
+    if "pods" in options.only:
+        sizes = [int(size) for size in options.sizes.split(",")]
+        yield from bench_pods(work / "pods", archive, rootfs, sizes, say, with_peers=with_peers)
+    if "images" in options.only:
+        yield from bench_images(work / "images", archive, say, with_peers=with_peers)
+    if "noop" in options.only:
+        yield from bench_noop()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "--only", action="append", choices=PARTS, help="this part; may be repeated (default: all of them)"
+    )
     parser.add_argument("--sizes", default="1,10,50,200", help="numbers of pods (default %(default)s)")
     parser.add_argument("--no-peers", action="store_true", help="leave docker and podman out")
     options = parser.parse_args()
-    sizes = [int(size) for size in options.sizes.split(",")]
+    options.only = options.only or PARTS
     console = Console(width=None if sys.stdout.isatty() else 140)
     if os.geteuid() != 0:
         sys.exit("the bench needs root: mounts, network namespaces and cgroups")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is ended tidies up too
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as folder, contextlib.suppress(KeyboardInterrupt):
-        for row in bench(Path(folder), sizes, console, with_peers=not options.no_peers):
-            console.print(f"{row.what}: {_amount(row.ours, row.unit)}", style="dim", highlight=False)
+        for row in bench(options, Path(folder), console):
+            console.print(f"{row.what}: {amount(row.ours, row.unit)}", style="dim", highlight=False)
             rows.append(row)
     console.print()
-    console.print(render(rows, [] if options.no_peers else [Compose.name, Podman.name]))
+    console.print(render(rows, [] if options.no_peers else ["docker", "podman"]))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class Unavailable(Exception):
     """Not on this host, or does not work here. Says why, in a few words."""
 
 
-def _run(command: list[str], **more: object) -> None:
+def run(command: list[str], **more: object) -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, **more)  # type: ignore[call-overload]
     if done.returncode != 0:
         raise Unavailable((done.stderr or done.stdout).strip().splitlines()[-1][:120] or f"exit {done.returncode}")
@@ -43,6 +43,28 @@ def _remove_cgroups(name: str) -> None:
             os.rmdir(path)
 
 
+@contextmanager
+def dockerd(work: Path, enter: Sequence[str], *options: str) -> Iterator[Mapping[str, str]]:
+    """A daemon with all it has below `work`, started by the command `enter`. Yields the environment that finds it."""
+    environment = {**os.environ, "DOCKER_HOST": f"unix://{work}/docker.sock"}
+    places = [f"--data-root={work}/data", f"--exec-root={work}/exec", f"--pidfile={work}/pid"]
+    places += [f"--cgroup-parent=/{CGROUP}", f"--host=unix://{work}/docker.sock"]
+    with (work / "log").open("wb") as log:
+        command = [*enter, "dockerd", *places, *options]
+        daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 30
+        while subprocess.run(["docker", "info"], env=environment, capture_output=True).returncode != 0:
+            if daemon.poll() is not None or time.monotonic() > deadline:
+                raise Unavailable("dockerd does not start here")
+            time.sleep(0.2)
+        yield environment
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(timeout=60)
+        _remove_cgroups(CGROUP)
+
+
 class Compose:
     """`docker compose up -d` of one service with N replicas, on a dockerd of its own."""
 
@@ -53,7 +75,7 @@ class Compose:
             raise Unavailable("docker is not installed")
         self._work = work
         self._stamps = stamps
-        self._environment = {**os.environ, "DOCKER_HOST": f"unix://{work}/docker.sock"}
+        self._environment: Mapping[str, str] = {}
         for compose in (["docker", "compose"], ["docker-compose"]):
             if shutil.which(compose[0]) and subprocess.run([*compose, "version"], capture_output=True).returncode == 0:
                 self._compose = compose
@@ -64,30 +86,9 @@ class Compose:
 
     @contextmanager
     def running(self, archive: Path) -> Iterator[None]:
-        options = ["--data-root", f"{self._work}/data", "--exec-root", f"{self._work}/exec"]
-        options += [
-            "--cgroup-parent",
-            f"/{CGROUP}",
-            "--pidfile",
-            f"{self._work}/pid",
-            "-H",
-            f"unix://{self._work}/docker.sock",
-        ]
-        log = (self._work / "log").open("wb")
-        daemon = subprocess.Popen([*ALONE, "dockerd", *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            deadline = time.monotonic() + 30
-            while subprocess.run(["docker", "info"], env=self._environment, capture_output=True).returncode != 0:
-                if daemon.poll() is not None or time.monotonic() > deadline:
-                    raise Unavailable("dockerd does not start here")
-                time.sleep(0.2)
-            _run(["docker", "import", str(archive), IMAGE], env=self._environment)
+        with dockerd(self._work, ALONE) as self._environment:
+            run(["docker", "import", str(archive), IMAGE], env=self._environment)
             yield
-        finally:
-            log.close()
-            daemon.send_signal(signal.SIGTERM)
-            daemon.wait(timeout=60)
-            _remove_cgroups(CGROUP)
 
     def prepare(self, count: int) -> None:
         service = {
@@ -101,11 +102,11 @@ class Compose:
 
     def start(self) -> float:
         began = time.time()
-        _run([*self._compose, "up", "-d"], cwd=self._work, env=self._environment)
+        run([*self._compose, "up", "-d"], cwd=self._work, env=self._environment)
         return began
 
     def remove(self) -> None:
-        _run([*self._compose, "down", "-t", "1"], cwd=self._work, env=self._environment)
+        run([*self._compose, "down", "-t", "1"], cwd=self._work, env=self._environment)
         self._stamps.clear()
 
 
@@ -127,7 +128,7 @@ class Podman:
         self._keeper = subprocess.Popen([*ALONE, "sleep", "infinity"], stdin=subprocess.DEVNULL)
         try:
             time.sleep(0.2)
-            _run([*self._podman(), "import", str(archive), IMAGE])
+            run([*self._podman(), "import", str(archive), IMAGE])
             yield
         finally:
             reset = [*self._podman(), "system", "reset", "--force"]
@@ -165,9 +166,9 @@ class Podman:
 
     def start(self) -> float:
         began = time.time()
-        _run([*self._podman(), "kube", "play", f"{self._work}/pods.yaml"])
+        run([*self._podman(), "kube", "play", f"{self._work}/pods.yaml"])
         return began
 
     def remove(self) -> None:
-        _run([*self._podman(), "pod", "rm", "--all", "--force", "--time", "0"])
+        run([*self._podman(), "pod", "rm", "--all", "--force", "--time", "0"])
         self._stamps.clear()
