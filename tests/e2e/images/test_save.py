@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import json
 import subprocess
 import tarfile
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import ConflictError, TerminalError
-from reconciler.runtimes.native.images.spec import DamagedBlob
+from reconciler.runtimes.native.images.catalog import ARCHITECTURE
+from reconciler.runtimes.native.images.spec import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, REF_NAME, DamagedBlob
 from reconciler.runtimes.native.images.store import ImageStore
 from tests.images import LayerTar, busybox_archive, busybox_layer, docker_archive
 
@@ -207,3 +209,44 @@ async def test_what_there_is_to_know_of_an_image(store: ImageStore, tmp_path: Pa
     assert detail.image == (await store.list())[0]
     assert detail.config["config"]["Cmd"] == ["sh"]
     assert [5_000_000 <= size < 5_100_000 for size in detail.layer_bytes] == [False, True]
+
+
+async def test_an_image_for_several_platforms(store: ImageStore, tmp_path: Path) -> None:
+    """Another program may put all of it into our layout: it stays whole, and this machine's part is what runs."""
+    made = tmp_path / "made"
+    subprocess.run(["cp", "-a", store.layout.path, made], check=True)
+    foreign = json.dumps({"os": "linux", "architecture": "s390x", "rootfs": {"type": "layers", "diff_ids": []}})
+    ours = busybox_archive(tmp_path / "a.tar", "web:1")
+    skopeo("copy", "-q", f"docker-archive:{ours}", f"oci:{made}:ours")
+    (entry,) = json.loads((made / "index.json").read_bytes())["manifests"]
+    blobs = made / "blobs/sha256"
+
+    def put(content: str, media_type: str, **more: object) -> dict[str, object]:
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        (blobs / digest).write_text(content)
+        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content), **more}
+
+    config = put(foreign, OCI_CONFIG)
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": []})
+    platforms = [
+        put(manifest, OCI_MANIFEST, platform={"os": "linux", "architecture": "s390x"}),
+        {**entry, "annotations": {}, "platform": {"os": "linux", "architecture": ARCHITECTURE}},
+    ]
+    index = put(json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": platforms}), OCI_INDEX)
+    whole = {"schemaVersion": 2, "manifests": [{**index, "annotations": {REF_NAME: "many:1"}}]}
+    (made / "index.json").write_text(json.dumps(whole))
+    skopeo("copy", "-q", "--multi-arch", "all", f"oci:{made}:many:1", f"oci:{store.layout.path}:many:1")
+
+    (image,) = await store.list()
+    assert (image.references, image.digest) == (("docker.io/library/many:1",), index["digest"])
+    assert image.platform == f"linux/{ARCHITECTURE}"
+    assert ((await store.resolve("docker.io/library/many:1")).layers[0] / "bin/busybox").exists()
+    await store.tag("many:1", "other:1")
+    await store.remove("many:1")
+    await store.aclose()
+    again = await ImageStore.open(tmp_path / "state")
+    held = {f"sha256:{path.name}" for path in (again.layout.path / "blobs/sha256").iterdir()}
+    assert {index["digest"], platforms[0]["digest"], config["digest"]} <= held, "the other platform's part stays too"
+    assert await again.remove("other:1") == ["untagged other:1", f"deleted {image.id}"]
+    assert list((again.layout.path / "blobs/sha256").iterdir()) == []
+    await again.aclose()

@@ -172,16 +172,25 @@ class Catalog:
             if entry.is_index:
                 platforms = parse_index(self._layout.read_document(entry.digest))
                 chosen = choose_platform(platforms, ARCHITECTURE)
-                parts |= {part.digest for part in platforms}
+                for part in platforms:
+                    parts |= self._content_of(part)
             manifest = parse_manifest(self._layout.read_document(chosen.digest))
             config = parse_config(self._layout.read_document(manifest.config.digest))
             if len(config.diff_ids) != len(manifest.layers):
                 raise InvalidImage(
                     f"the image has {len(manifest.layers)} layers, and its config speaks of {len(config.diff_ids)}"
                 )
-            parts |= {manifest.config.digest, *(blob.digest for blob in manifest.layers)}
+            parts |= self._content_of(chosen)
             known = self._known[entry.digest] = Known(entry.digest, chosen, manifest, config, frozenset(parts))
         return known
+
+    def _content_of(self, entry: Descriptor) -> set[str]:
+        """The digests of a manifest, and of all that it names where it is here: of other platforms it may not be."""
+        found = {entry.digest}
+        with contextlib.suppress(InvalidImage):
+            manifest = parse_manifest(self._layout.read_document(entry.digest))
+            found |= {manifest.config.digest, *(blob.digest for blob in manifest.layers)}
+        return found
 
     def needed(self, in_use: Iterable[str]) -> tuple[set[str], set[str]]:
         """The digests of blobs, and the chain ids, that an entry of the index or an image of `in_use` (ids) needs."""

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from reconciler.errors import ConflictError
@@ -11,7 +13,7 @@ from reconciler.runtimes.native.images.names import (
     take_images,
     take_names,
 )
-from reconciler.runtimes.native.images.spec import OCI_MANIFEST, REF_NAME, Descriptor
+from reconciler.runtimes.native.images.spec import OCI_MANIFEST, ORIGIN, REF_NAME, Descriptor
 
 WEB1, WEB2 = "docker.io/library/web:1", "docker.io/library/web:2"
 
@@ -119,6 +121,8 @@ def test_a_reference_by_digest_means_its_repository_whatever_its_tag() -> None:
     digest = image("a").digest
     assert has_digest(image("a", WEB1), f"docker.io/library/web@{digest}")
     assert has_digest(image("a", WEB1), f"docker.io/library/web:9@{digest}")
+    pulled = replace(image("b", WEB1), annotations={REF_NAME: WEB1, ORIGIN: digest})  # the index that named it
+    assert has_digest(pulled, f"docker.io/library/web@{digest}")
     assert not has_digest(image("a", WEB1), f"docker.io/library/api@{digest}")
     assert not has_digest(image("b", WEB1), f"docker.io/library/web@{digest}")
     assert not has_digest(image("a"), WEB1)
