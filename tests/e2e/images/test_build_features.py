@@ -169,3 +169,19 @@ async def test_a_base_that_tells_no_history(store: ImageStore, context: Context,
     where = context("FROM bare:1\nCOPY f /f\nRUN cat /f\n", f="made\n")
     assert "made" in await build(store, where)
     assert "made" not in await build(store, where), "it is found in the cache as any other"
+
+
+async def test_a_loaded_image_keeps_what_only_docker_says(store: ImageStore, context: Context, tmp_path: Path) -> None:
+    check = {"Test": ["CMD", "true"], "Retries": 3}
+    config = {"Healthcheck": check, "OnBuild": ["RUN echo triggered"]}
+    async for _ in store.load(str(busybox_archive(tmp_path / "saved.tar", "saved:1", config=config))):
+        pass
+    assert (await store.resolve("docker.io/library/saved:1")).config["config"]["Healthcheck"] == check
+    assert "triggered" in await build(store, context("FROM saved:1\nLABEL a=b\n"))
+
+
+async def test_a_cleared_cache_runs_all_again(store: ImageStore, base: None, context: Context) -> None:
+    where = context("FROM web-base:1\nRUN --mount=type=cache,target=/c echo x >> /c/log; echo n-$(wc -l < /c/log)\n")
+    assert "n-1" in await build(store, where)
+    await store.clear_build_cache()
+    assert "n-1" in await build(store, where), "what cache mounts held is gone too"

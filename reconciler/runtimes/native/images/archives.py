@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ _MAX_DOCUMENT_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """One image of an archive: `source` in skopeo's syntax, its names normalized (none is possible)."""
+    """One image of an archive: `source` in skopeo's syntax, its names normalized (none is possible),
+    and its config where that is docker's, which skopeo does not copy whole."""
 
     source: str
     names: tuple[str, ...]
+    docker_config: bytes = b""
 
 
 def open_archive(path: Path, here: Path) -> tuple[Packed, ...]:
@@ -47,7 +49,7 @@ def open_archive(path: Path, here: Path) -> tuple[Packed, ...]:
                     shutil.copyfileobj(content, copy, 1 << 20)
             else:
                 here.symlink_to(path.absolute())
-        documents = _documents_of_tar(here)
+        documents = _documents_of_tar(here, {"manifest.json", "index.json"})
         if "manifest.json" in documents:
             return _of_docker(here, documents["manifest.json"])
         if "index.json" in documents:
@@ -65,13 +67,13 @@ def open_archive(path: Path, here: Path) -> tuple[Packed, ...]:
     )
 
 
-def _documents_of_tar(path: Path) -> Mapping[str, bytes]:
-    """The two files that say what is inside, as far as they are there."""
+def _documents_of_tar(path: Path, wanted: Set[str]) -> Mapping[str, bytes]:
+    """Small files of the archive, as far as they are there."""
     found: dict[str, bytes] = {}
     with tarfile.open(path, "r:") as archive:
         for member in archive:
             name = member.name.removeprefix("./")
-            if name in ("manifest.json", "index.json") and member.isreg() and member.size <= _MAX_DOCUMENT_BYTES:
+            if name in wanted and member.isreg() and member.size <= _MAX_DOCUMENT_BYTES:
                 file = archive.extractfile(member)
                 assert file is not None
                 found[name] = file.read()
@@ -82,9 +84,14 @@ def _of_docker(path: Path, content: bytes) -> tuple[Packed, ...]:
     try:
         images = json.loads(content)
         names = [tuple(normalize(tag) for tag in image.get("RepoTags") or ()) for image in images]
+        configs = [str(image.get("Config")) for image in images]
     except (ValueError, AttributeError, TypeError, RecursionError):
         raise InvalidImage("its manifest.json is not one of docker's") from None
-    return tuple(Packed(f"docker-archive:{path}:@{index}", n) for index, n in enumerate(names))
+    documents = _documents_of_tar(path, set(configs))
+    return tuple(
+        Packed(f"docker-archive:{path}:@{index}", names[index], documents.get(config, b""))
+        for index, config in enumerate(configs)
+    )
 
 
 def _of_oci(transport: str, path: Path, content: bytes) -> tuple[Packed, ...]:

@@ -30,7 +30,7 @@ from reconciler.runtimes.native.images.dockerfile import Instruction, line_of_st
 from reconciler.runtimes.native.images.layout import Layout
 from reconciler.runtimes.native.images.programs import Program, Stalled
 from reconciler.runtimes.native.images.spec import Config, Manifest, parse_index, render_index
-from reconciler.runtimes.native.images.staging import Staging, remove_tree
+from reconciler.runtimes.native.images.staging import remove_tree
 from reconciler.runtimes.native.images.syntax import find_errors
 
 _NAMESPACES = ("mount", "pid", "ipc", "uts")
@@ -257,9 +257,9 @@ def docker_source(folder: Path, layout: Layout, manifest: Manifest, config: Conf
     return f"dir:{folder}"
 
 
-def restore_docker_fields(staging: Staging, layout: Layout, docker_config: bytes) -> None:
-    """Put back into the image in `staging` what skopeo left out of its config on the way there. Blocks."""
-    index = staging.path / "index.json"
+def restore_docker_fields(index: Path, layout: Layout, docker_config: bytes) -> None:
+    """Put back into the image that the file `index` names what skopeo left out of its config on the way into
+    the layout. Blocks. Raises: InvalidImage."""
     (entry,) = parse_index(index.read_bytes())
     manifest = json.loads(layout.read_document(entry.digest))
     config = layout.read_document(manifest["config"]["digest"])

@@ -50,7 +50,8 @@ async def build_image(site: Site, builder: Builder, order: Order, given: Sequenc
         source = f"{await builder.storage()}@{built}"
         async for _ in transport.copy_from_file(source, site.layout.blobs, staging, what=f"keeping {given[0]}"):
             pass
-        await asyncio.to_thread(restore_docker_fields, staging, site.layout, builder.config(built))
+        index = staging.path / "index.json"
+        await asyncio.to_thread(restore_docker_fields, index, site.layout, builder.config(built))
         await site.take(staging, given)
     for name in given:
         yield f"built {familiar(name)}"

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.runtimes.native.images.spec import Manifest
+from reconciler.runtimes.native.images.spec import Manifest, parse_config
 
 _FIELDS = ("Healthcheck", "OnBuild", "Shell")
 _EPOCH = "1970-01-01T00:00:00Z"
@@ -26,8 +26,11 @@ def has_docker_fields(config: Mapping[str, Any]) -> bool:
 
 
 def with_docker_fields(oci: bytes, docker: bytes) -> bytes:
-    """The config `oci` with those fields of `docker`, both of one image; `oci` itself when there are none."""
-    said = json.loads(docker)
+    """The config `oci` with those fields of `docker`, both of one image; `oci` itself when there are none.
+
+    Raises: InvalidImage when `docker` is no config.
+    """
+    said = parse_config(docker).value
     if not has_docker_fields(said):
         return oci
     value = json.loads(oci)

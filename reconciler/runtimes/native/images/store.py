@@ -23,7 +23,7 @@ from reconciler.plan.garbage import StoredImage
 from reconciler.ports import Image, ImageDetail, ImageDisk, Images, Progress
 from reconciler.runtimes.native.images import names, transport
 from reconciler.runtimes.native.images.archives import open_archive
-from reconciler.runtimes.native.images.build import Builder, Order
+from reconciler.runtimes.native.images.build import Builder, Order, restore_docker_fields
 from reconciler.runtimes.native.images.building import Site, build_image
 from reconciler.runtimes.native.images.catalog import ARCHITECTURE, Catalog, Known
 from reconciler.runtimes.native.images.exchange import Exchange, Place, PullResult
@@ -167,6 +167,10 @@ class ImageStore(Images):
                     async with contextlib.aclosing(copying) as lines:
                         async for line in lines:
                             yield line
+                    if image.docker_config:
+                        await asyncio.to_thread(
+                            restore_docker_fields, staging.path / "index.json", self.layout, image.docker_config
+                        )
                     known = await self._take(staging, given or image.names)
                 for name in given or image.names or (known.id,):
                     yield f"loaded {familiar(name)}"

@@ -153,7 +153,7 @@ class Upkeep:
         fd = os.open(self._build / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for name in ("root", "run"):
+            for name in ("root", "run", "tmp"):
                 remove_tree(self._build / name)
         except BlockingIOError:
             raise ConflictError("a build runs; its cache goes when it has ended", reason="BuildRunning") from None

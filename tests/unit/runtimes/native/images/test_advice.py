@@ -90,6 +90,7 @@ def test_common_dockerfiles(content: str, expected: list[str]) -> None:
             [],
             id="apt-get with a cache mount",
         ),
+        pytest.param("FROM a:1\nRUN a\nRUN <<E\nb\nE\nRUN c", [], id="RUN with a heredoc"),
         pytest.param("FROM a:1\nRUN pip install x", ["2:DL3042"], id="pip"),
         pytest.param("FROM a:1\nRUN --mount=type=cache,target=/root/.cache pip3 install x", [], id="pip, cache mount"),
         pytest.param("FROM a:1\nRUN x && sudo y", ["2:DL3004"], id="sudo"),

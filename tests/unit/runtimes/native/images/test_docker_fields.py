@@ -1,13 +1,16 @@
 import json
 
+import pytest
+
 from reconciler.runtimes.native.images.docker_fields import (
     has_docker_fields,
     render_docker_manifest,
     with_docker_fields,
     with_history,
 )
-from reconciler.runtimes.native.images.spec import Descriptor, Manifest
+from reconciler.runtimes.native.images.spec import Descriptor, InvalidImage, Manifest
 
+ROOT = {"rootfs": {"diff_ids": []}}
 HEX = "a" * 64
 CHECK = {"Test": ["CMD", "true"]}
 
@@ -21,7 +24,9 @@ def manifest(*layers: str) -> Manifest:
 
 def test_what_oci_has_no_word_for_is_put_back() -> None:
     oci = json.dumps({"config": {"Cmd": ["sh"]}, "os": "linux"}).encode()
-    docker = json.dumps({"config": {"Cmd": ["no"], "Healthcheck": CHECK, "OnBuild": ["RUN x"], "Shell": []}}).encode()
+    docker = json.dumps(
+        {"config": {"Cmd": ["no"], "Healthcheck": CHECK, "OnBuild": ["RUN x"], "Shell": []}, **ROOT}
+    ).encode()
     whole = json.loads(with_docker_fields(oci, docker))
     assert whole == {"config": {"Cmd": ["sh"], "Healthcheck": CHECK, "OnBuild": ["RUN x"]}, "os": "linux"}
     assert has_docker_fields(whole)
@@ -29,7 +34,10 @@ def test_what_oci_has_no_word_for_is_put_back() -> None:
 
 def test_a_config_without_them_stays_byte_for_byte() -> None:
     oci = b'{ "config" : null }'
-    assert with_docker_fields(oci, b'{"config": {"OnBuild": []}}') is oci
+    assert with_docker_fields(oci, json.dumps({"config": {"OnBuild": []}, **ROOT}).encode()) is oci
+    for broken in (b"", b"[]", b"{}", b"[" * 9999):
+        with pytest.raises(InvalidImage):
+            with_docker_fields(oci, broken)
     assert not has_docker_fields({"config": None})
     assert not has_docker_fields({})
 
