@@ -40,6 +40,19 @@ def pick(network: IPv4Network, taken: Collection[IPv4Address], preferred: IPv4Ad
     )
 
 
+def settle_pod_cidr(
+    kept: IPv4Network | None, preferred: IPv4Network | None, taken: Sequence[IPv4Network], *, has_pods: bool
+) -> IPv4Network:
+    """The pod network of an instance that had `kept` before, or None.
+
+    Running pods have addresses of it, so it stays while there are any; without pods it makes way for whoever
+    uses it by now. Raises: ConflictError as `choose_pod_cidr`.
+    """
+    if kept is not None and preferred in (None, kept) and (has_pods or not any(kept.overlaps(t) for t in taken)):
+        return kept
+    return choose_pod_cidr(preferred, taken)
+
+
 def choose_pod_cidr(preferred: IPv4Network | None, taken: Sequence[IPv4Network]) -> IPv4Network:
     """A pod network that the host does not use yet: `preferred`, or else the first free of our candidates.
 

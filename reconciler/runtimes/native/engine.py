@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import socket
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -38,6 +41,7 @@ from reconciler.runtimes.native.oci import Oci
 from reconciler.runtimes.native.places import Places
 from reconciler.runtimes.native.usage import disk_bytes
 
+_TURN_SECONDS = 5.0
 _ROTATE_SECONDS = 10.0
 
 
@@ -114,9 +118,11 @@ class NativeRuntime(Runtime, Containers):
                 pulled=pulled,
             )
             undo.push_async_callback(images.aclose)
-            cidr = await asyncio.to_thread(_pod_cidr, ledger, pod_cidr)
-            network = Network(ledger.instance, places.run_dir, cidr)
-            undo.push_async_callback(network.aclose)
+            async with _one_at_a_time():
+                cidr = await asyncio.to_thread(_pod_cidr, ledger, pod_cidr)
+                network = Network(ledger.instance, places.run_dir, cidr)
+                undo.push_async_callback(network.aclose)
+                await network.ensure()  # from here on others see that it is taken
             runtime = Oci(program, conmon, places.run_dir)
             host = replace(host, propagates=not program.hidden)
             engine = cls(places, ledger, network, images, runtime, threads, groups, host)
@@ -276,14 +282,31 @@ class NativeRuntime(Runtime, Containers):
 
 
 def _pod_cidr(ledger: Ledger, preferred: IPv4Network | None) -> IPv4Network:
-    """The pod network: chosen once, and kept, for running pods have addresses of it.
-
-    Raises: ConflictError(reason="PodCidrConflict").
-    """
+    """The pod network, kept in the ledger. Raises: ConflictError(reason="PodCidrConflict")."""
     kept = ledger.setting("pod_cidr")
-    if kept and (preferred is None or IPv4Network(kept) == preferred):
-        return IPv4Network(kept)
     taken = survey.host_networks(but=Names(ledger.instance).bridge)
-    chosen = addresses.choose_pod_cidr(preferred, taken)
+    chosen = addresses.settle_pod_cidr(
+        IPv4Network(kept) if kept else None, preferred, taken, has_pods=bool(ledger.sandboxes)
+    )
     ledger.put_setting("pod_cidr", str(chosen))
     return chosen
+
+
+@contextlib.asynccontextmanager
+async def _one_at_a_time() -> AsyncIterator[None]:
+    """Two instances that start together must not find the same network free.
+
+    The turn is a name in the abstract socket namespace: it goes with its process, and every network namespace has
+    its own. Anybody could hold it, so patience has an end.
+    """
+    deadline = time.monotonic() + _TURN_SECONDS
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as turn:
+        while time.monotonic() < deadline:
+            try:
+                turn.bind("\0reconciler pod network")
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                await asyncio.sleep(0.01)
+        yield

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import ConflictError
-from reconciler.plan.addresses import choose_pod_cidr, gateway_of, pick
+from reconciler.plan.addresses import choose_pod_cidr, gateway_of, pick, settle_pod_cidr
 
 SMALL = IPv4Network("10.9.0.0/28")  # .2 to .14 are for pods
 
@@ -94,3 +94,26 @@ def test_a_preferred_network_that_the_host_uses_is_refused_by_name() -> None:
 def test_a_host_that_uses_everything_is_told_to_name_a_network() -> None:
     with pytest.raises(ConflictError, match="--pod-cidr"):
         choose_pod_cidr(None, [IPv4Network("0.0.0.0/0")])
+
+
+A, B = IPv4Network("10.1.0.0/16"), IPv4Network("10.2.0.0/16")
+
+
+@pytest.mark.parametrize(
+    ("kept", "preferred", "taken", "has_pods", "expected"),
+    [
+        pytest.param(A, None, [B], False, A, id="kept"),
+        pytest.param(A, A, [B], False, A, id="kept, and asked for"),
+        pytest.param(A, None, [A], True, A, id="clashes, but pods have addresses of it"),
+        pytest.param(A, B, [], True, B, id="another is asked for"),
+        pytest.param(None, B, [], False, B, id="none before"),
+    ],
+)
+def test_the_pod_network_of_an_instance(
+    kept: IPv4Network | None, preferred: IPv4Network | None, taken: list[IPv4Network], has_pods: bool, expected: object
+) -> None:
+    assert settle_pod_cidr(kept, preferred, taken, has_pods=has_pods) == expected
+
+
+def test_an_instance_without_pods_makes_way_for_whoever_took_its_network() -> None:
+    assert not settle_pod_cidr(A, None, [A], has_pods=False).overlaps(A)
