@@ -58,6 +58,7 @@ class Loop:
         self._changed_at: float | None = None
         self._loading = asyncio.Lock()
         self._source_followed = True
+        self._big = False  # whether the folder was big when it was last read
         self._looked = asyncio.Event()
         self.converged = False  # whether everything was as it should be once
         telemetry.max_concurrent_reconciles.labels("reconciler").set(_CONCURRENCY)
@@ -102,10 +103,11 @@ class Loop:
     async def _read(self, tree: Tree) -> Reading:
         """A small folder at once; a big one in a thread, so that crashes are seen to meanwhile."""
         files = {f.path: f.content for f in tree.files}
-        if sum(map(len, files.values())) <= _READ_AT_ONCE_BYTES:
+        was_big, self._big = self._big, sum(map(len, files.values())) > _READ_AT_ONCE_BYTES
+        if not self._big and not was_big:
             return self._reader.read(files, tree.unreadable)
         reading = await asyncio.to_thread(self._reader.read, files, tree.unreadable)
-        await asyncio.to_thread(_give_memory_back)
+        await asyncio.to_thread(_give_memory_back)  # of this reading, and of the one before, which goes only now
         return reading
 
     async def _apply(self, reading: Reading, tree: Tree, start: float) -> None:

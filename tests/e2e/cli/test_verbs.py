@@ -170,7 +170,9 @@ def test_the_live_table(one: Instance) -> None:
         assert "Traceback" not in live.seen
         left = live.seen.split("\x1b[?1049l")[-1]
         assert "pod/web" in left, "the last board stays on the screen"
-    assert [(row["state"], row["fault"]) for row in one.containers() if row["pod"] == "web"] == [("running", "")]
+    assert [(row["state"], row.get("fault", "")) for row in one.containers() if row["pod"] == "web"] == [
+        ("running", "")
+    ]
 
 
 def test_once_converges_and_leaves_it_running(one: Instance, tmp_path: Path) -> None:
