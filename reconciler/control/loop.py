@@ -98,17 +98,18 @@ class Loop:
         if held:
             self._hold_back(held)
         else:
+            was_big = self._big
             await self._apply(await self._read(tree), tree, start)
+            if self._big or was_big:  # only now is nothing left of the reading before
+                await asyncio.to_thread(_give_memory_back)
 
     async def _read(self, tree: Tree) -> Reading:
         """A small folder at once; a big one in a thread, so that crashes are seen to meanwhile."""
         files = {f.path: f.content for f in tree.files}
-        was_big, self._big = self._big, sum(map(len, files.values())) > _READ_AT_ONCE_BYTES
-        if not self._big and not was_big:
+        self._big = sum(map(len, files.values())) > _READ_AT_ONCE_BYTES
+        if not self._big:
             return self._reader.read(files, tree.unreadable)
-        reading = await asyncio.to_thread(self._reader.read, files, tree.unreadable)
-        await asyncio.to_thread(_give_memory_back)  # of this reading, and of the one before, which goes only now
-        return reading
+        return await asyncio.to_thread(self._reader.read, files, tree.unreadable)
 
     async def _apply(self, reading: Reading, tree: Tree, start: float) -> None:
         changed = self._declare(reading, tree.revision)
